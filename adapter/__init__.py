@@ -1,0 +1,1 @@
+"""A Beckn-style protocol adapter for EnergyContractP2PTrade."""

@@ -1,0 +1,234 @@
+"""Where ports meet implementations: settings in, a node out.
+
+A node is a value; nothing here is kept at module level, so one event loop can run several.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from adapter.domain.parties import NodeRole
+from adapter.protocol.decision import Identity
+from adapter.protocol.schemas import Schemas
+from adapter.protocol.signature import Signer
+from adapter.service.catalogue import Catalogue
+from adapter.service.contracts import ContractCalls
+from adapter.service.inbound import Inbound
+from adapter.service.originate import Originator
+from adapter.service.outbound import Outbound, OutboundParts
+from adapter.service.parts import NodeParts
+from adapter.service.ports import Clock, Ids, Registry, Sender, Store
+from adapter.service.queries import Queries
+from adapter.service.rate import RateLimits
+from adapter.service.settle import settle_intent
+from adapter.service.signing import MessageSigner
+from adapter.service.timers import Timers
+from adapter.service.unit import Units
+from adapter.service.waiters import Waiters
+from adapter.settings import Settings, SettingsError
+from adapter.store.documents import load_bundle
+from adapter.store.sqlite import SqliteStore
+from adapter.transport.address_guard import AddressGuard
+from adapter.transport.clock import SystemClock
+from adapter.transport.http_sender import HttpSender
+from adapter.transport.ids import RandomIds
+from adapter.transport.key_cache import CachedRegistry
+from adapter.transport.key_files import read_seed, refuse_sample_seed
+from adapter.transport.registry_dedi import DediRegistry
+from adapter.transport.registry_lookup import LookupRegistry
+from adapter.transport.registry_static import StaticRegistry
+from adapter.transport.verifier import SlicingVerifier
+
+
+@dataclass(slots=True)
+class Node:
+    """One running node: its use cases and its tasks."""
+
+    settings: Settings
+    parts: NodeParts
+    inbound: Inbound
+    originator: Originator
+    queries: Queries
+    catalogue: Catalogue
+    contracts: ContractCalls | None
+    """None where the contract layer is not hosted."""
+    outbound: Outbound
+    timers: Timers
+    waiters: Waiters
+    registry_records: StaticRegistry | None
+    """The records this node serves to others, if it is a registry."""
+    genesis: Mapping[str, Any] | None
+    _closing: "_Closing"
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def start(self) -> None:
+        """Open the ledger if it is new and begin to send and to tick."""
+        if self.contracts is not None:
+            await self.contracts.open(self.genesis)
+        self._tasks = [
+            asyncio.create_task(self.outbound.run(), name="outbox"),
+            asyncio.create_task(self.timers.run(), name="timers"),
+        ]
+
+    async def stop(self) -> None:
+        """Finish what is under way; what is unsent stays in the outbox."""
+        self.timers.stop()
+        await self.outbound.stop()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.parts.store.close()
+        await self._closing.http.close()
+        self._closing.verifier.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Implementations to use instead of the usual ones."""
+
+    clock: Clock | None = None
+    ids: Ids | None = None
+    sender: Sender | None = None
+
+
+def build_node(settings: Settings, ports: Ports = Ports()) -> Node:  # noqa: B008  # frozen
+    """Return the node that the settings describe; nothing runs yet.
+
+    Raises:
+        SettingsError, KeyFileError, RegistryFileError, StoreError: what stops the start.
+    """
+    clock = ports.clock or SystemClock(settings.node.clock_file)
+    verifier = SlicingVerifier()
+    rules = settings.protocol
+    on_loopback = not settings.node.is_public
+    guard = AddressGuard(allow_loopback=on_loopback, allow_networks=rules.allow_networks)
+    http = HttpSender(guard)
+    seed = read_seed(settings.node.seed_file)
+    refuse_sample_seed(seed, on_loopback=on_loopback)
+    signer = Signer(settings.node.subscriber_id, settings.node.key_id, seed)
+    parts = NodeParts(
+        me=Identity(settings.node.subscriber_id, settings.node.base_url.rstrip("/")),
+        roles=frozenset(settings.node.roles),
+        grid_operator=settings.cascade.grid_operator,
+        store=_store(settings),
+        registry=_registry(settings, clock, http),
+        verifier=verifier,
+        signer=MessageSigner(signer, clock),
+        clock=clock,
+        ids=ports.ids or RandomIds(),
+        schemas=Schemas(load_bundle()),
+        rules_for=rules.for_peer,
+        allow_http=on_loopback or rules.allow_http,
+    )
+    return _assemble(settings, parts, ports.sender or http, _Closing(http, verifier))
+
+
+@dataclass(frozen=True, slots=True)
+class _Closing:
+    """What must be closed at the end."""
+
+    http: HttpSender
+    verifier: SlicingVerifier
+
+
+def _assemble(settings: Settings, parts: NodeParts, sender: Sender, closing: _Closing) -> Node:
+    waiters = Waiters()
+    units = Units(parts, settle_intent)
+    outbound = Outbound(
+        OutboundParts(
+            store=parts.store,
+            registry=parts.registry,
+            sender=sender,
+            verifier=parts.verifier,
+            signer=parts.signer,
+            clock=parts.clock,
+            random_below=secrets.randbelow,
+            rules_for=settings.protocol.for_peer,
+            on_end=units.row_ended,
+            allow_http=parts.allow_http,
+        )
+    )
+
+    def committed(transaction_id: str) -> None:
+        outbound.wake()
+        waiters.notify(transaction_id)
+
+    contracts = ContractCalls(parts, units, committed) if _hosts(settings) else None
+    rates = RateLimits(lambda peer: settings.protocol.for_peer(peer).rate_limit_per_s)
+    return Node(
+        settings=settings,
+        parts=parts,
+        inbound=Inbound(parts, units, committed, rates),
+        originator=Originator(parts, units, committed, waiters),
+        queries=Queries(parts.store),
+        catalogue=Catalogue(parts.store),
+        contracts=contracts,
+        outbound=outbound,
+        timers=Timers(parts, units, contracts, committed, settings.protocol.inbox_retention_ms),
+        waiters=waiters,
+        registry_records=_served_records(settings, parts),
+        genesis=_genesis(settings),
+        _closing=closing,
+    )
+
+
+def _hosts(settings: Settings) -> bool:
+    if not settings.hosts_contracts and NodeRole.GRID_OPERATOR in settings.node.roles:
+        msg = "contracts.host: a grid_operator node hosts its contract layer itself: use 'here'"
+        raise SettingsError(msg)
+    return settings.hosts_contracts
+
+
+def _store(settings: Settings) -> Store:
+    path = settings.database.url.path
+    if path is None:
+        msg = "database.url: this release keeps its state in SQLite: sqlite:///var/node.db"
+        raise SettingsError(msg)
+    return SqliteStore(path)
+
+
+def _registry(settings: Settings, clock: Clock, sender: HttpSender) -> Registry:
+    section = settings.registry
+    if section.kind == "static":
+        assert section.file is not None
+        return StaticRegistry(section.file, clock)
+    assert section.url is not None
+    is_lookup = section.kind == "lookup"
+    source = LookupRegistry(section.url, sender) if is_lookup else DediRegistry(section.url, sender)
+    return CachedRegistry(source, clock)
+
+
+def _served_records(settings: Settings, parts: NodeParts) -> StaticRegistry | None:
+    if not settings.registry.serve:
+        return None
+    if isinstance(parts.registry, StaticRegistry):
+        return parts.registry
+    assert settings.registry.file is not None
+    return StaticRegistry(settings.registry.file, parts.clock)
+
+
+def _genesis(settings: Settings) -> Mapping[str, Any] | None:
+    """Return the genesis document; its decimals stay text, so that no digit is lost."""
+    file = settings.contracts.genesis
+    if file is None:
+        return None
+    try:
+        document = yaml.load(file.read_text(), Loader=_TextNumbers)  # a safe loader
+    except (OSError, yaml.YAMLError) as error:
+        msg = f"contracts.genesis: {file} cannot be read: {error}"
+        raise SettingsError(msg) from None
+    if not isinstance(document, dict):
+        msg = f"contracts.genesis: {file} is no mapping"
+        raise SettingsError(msg)
+    return document
+
+
+class _TextNumbers(yaml.CSafeLoader):
+    """The safe loader with decimals left as text."""
+
+
+yaml.add_constructor(
+    "tag:yaml.org,2002:float", yaml.SafeLoader.construct_yaml_str, Loader=_TextNumbers
+)

@@ -1,0 +1,1 @@
+"""Values and rules of energy trading. Standard library only."""

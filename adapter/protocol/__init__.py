@@ -1,0 +1,1 @@
+"""Beckn as a library: bytes in, decisions out. No I/O."""

@@ -1,0 +1,257 @@
+"""Offers as the network sees them, and orders compared with them.
+
+The catalogue names the SELLER's terms; nobody else may. Source: protocol specification, section
+4.1 and R1, R4, R16, R18.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from adapter.domain.errors import WireError
+from adapter.domain.instants import format_instant
+from adapter.domain.offers import Offer
+from adapter.domain.quantities import Energy, UnitPrice, to_decimal
+from adapter.protocol.contract import (
+    CONTRACT_PATH,
+    REQUIRED_INPUTS,
+    filled_role,
+    formulas_of,
+    inputs_of,
+    open_role,
+    role_of,
+)
+from adapter.protocol.decision import Identity
+from adapter.protocol.orders import (
+    CORE_CONTEXT,
+    OFFER_CONTEXT,
+    P2P_CONTEXT,
+    RESOURCE_CONTEXT,
+    contract_of,
+    first_id,
+    item_energy,
+    number,
+    provider_id,
+)
+
+ENERGY_FORMULA = "roles.BUYER.roleInputs.contractedQuantity × roles.SELLER.roleInputs.pricePerKWh"
+WHEELING_FORMULA = (
+    "roles.BUYER.roleInputs.contractedQuantity × roles.GRID_OPERATOR.roleInputs.wheelingCharges"
+)
+_PRICE_INPUTS = frozenset({"pricePerKWh", "currency", "tariff"})
+
+
+def seller_inputs(offer: Offer) -> dict[str, Any]:
+    """Return the SELLER inputs that the offer promises."""
+    inputs: dict[str, Any] = {
+        "sourceMeterId": offer.source_meter_id,
+        "sourceType": offer.source_type,
+        "pricePerKWh": _decimal(offer.price_micro_per_kwh),
+        "currency": offer.currency,
+    }
+    if offer.minimum_micro_kwh is not None:
+        inputs["minimumQuantity"] = _decimal(offer.minimum_micro_kwh)
+    if offer.maximum_micro_kwh is not None:
+        inputs["maximumQuantity"] = _decimal(offer.maximum_micro_kwh)
+    if offer.valid_until_ms is not None:
+        start = offer.created_ms if offer.valid_from_ms is None else offer.valid_from_ms
+        inputs["validityWindow"] = {
+            "start": format_instant(start),
+            "end": format_instant(offer.valid_until_ms),
+        }
+    return inputs
+
+
+def template_contract(offer: Offer, me: Identity, *, cascades: bool) -> dict[str, Any]:
+    """Return the contract that the offer invites to: SELLER filled, BUYER open."""
+    flows = [_flow("BUYER", "SELLER", ENERGY_FORMULA)]
+    if cascades:
+        flows.append(_flow("BUYER", "GRID_OPERATOR", WHEELING_FORMULA))
+    return {
+        "@context": P2P_CONTEXT,
+        "@type": "EnergyContractP2PTrade",
+        "contractId": offer.template_contract_id,
+        "status": "PENDING",
+        "createdAt": format_instant(offer.created_ms),
+        "roles": [
+            filled_role("SELLER", me.subscriber_id, seller_inputs(offer)),
+            open_role("BUYER"),
+        ],
+        "inputParameters": {},
+        "inputSignals": [],
+        "telemetrySources": [],
+        "revenueFlows": {"flows": flows, "netZero": True},
+        "qualityMetrics": {"metrics": []},
+    }
+
+
+def catalogue_message(offers: Sequence[Offer], me: Identity, *, cascades: bool) -> dict[str, Any]:
+    """Return the message of an on_discover; without offers its list of catalogues is empty."""
+    if not offers:
+        return {"catalogs": []}
+    catalogue = {
+        "@context": CORE_CONTEXT,
+        "@type": "beckn:Catalog",
+        "beckn:id": f"catalog-{me.subscriber_id}",
+        "beckn:descriptor": {
+            "@type": "beckn:Descriptor",
+            "schema:name": f"Energy offers of {me.subscriber_id}",
+        },
+        "beckn:items": [catalogue_item(offer) for offer in offers],
+        "beckn:offers": [catalogue_offer(offer, me, cascades=cascades) for offer in offers],
+    }
+    return {"catalogs": [catalogue]}
+
+
+def catalogue_item(offer: Offer) -> dict[str, Any]:
+    """Return the energy resource behind an offer."""
+    energy = Energy(offer.available_micro_kwh)
+    return {
+        "@context": CORE_CONTEXT,
+        "@type": "beckn:Item",
+        "beckn:id": offer.item_id,
+        "beckn:descriptor": {
+            "@type": "beckn:Descriptor",
+            "schema:name": f"{offer.source_type.capitalize()} energy, {energy} kWh",
+        },
+        "beckn:provider": {"@type": "beckn:Provider", "beckn:id": offer_provider(offer)},
+        "beckn:itemAttributes": {
+            "@context": RESOURCE_CONTEXT,
+            "@type": "EnergyResource",
+            "sourceType": offer.source_type,
+            "deliveryMode": "GRID_INJECTION",
+            "meterId": offer.source_meter_id,
+            "availableQuantity": number(energy.kwh),
+            "productionWindow": {
+                "start": format_instant(offer.production_start_ms),
+                "end": format_instant(offer.production_end_ms),
+            },
+        },
+    }
+
+
+def catalogue_offer(offer: Offer, me: Identity, *, cascades: bool) -> dict[str, Any]:
+    """Return an offer with the contract it leads to."""
+    return {
+        "@context": CORE_CONTEXT,
+        "@type": "beckn:Offer",
+        "beckn:id": offer.offer_id,
+        "beckn:descriptor": {
+            "@type": "beckn:Descriptor",
+            "schema:name": f"{offer.source_type.capitalize()} energy at a fixed price",
+        },
+        "beckn:provider": offer_provider(offer),
+        "beckn:items": [offer.item_id],
+        "beckn:price": {
+            "@type": "schema:PriceSpecification",
+            "schema:price": _decimal(offer.price_micro_per_kwh),
+            "schema:priceCurrency": offer.currency,
+            "schema:unitText": "kWh",
+        },
+        "beckn:offerAttributes": {
+            "@context": OFFER_CONTEXT,
+            "@type": "EnergyOffer",
+            "offerId": offer.offer_id,
+            "contractId": offer.template_contract_id,
+            "providerId": me.subscriber_id,
+            "providerUri": me.as_bpp.uri,
+            "openRole": "BUYER",
+            "contract": template_contract(offer, me, cascades=cascades),
+        },
+    }
+
+
+def offer_provider(offer: Offer) -> str:
+    """Return the provider id of an offer: who stands behind its source meter."""
+    return f"provider-{offer.source_meter_id}"
+
+
+def check_order_against_offer(
+    order: Mapping[str, Any], offers: Sequence[Offer], me: Identity, *, cascades: bool, now_ms: int
+) -> Offer:
+    """Return the offer that the order takes up, once everything it says of it holds.
+
+    Raises:
+        WireError: BIZ_OFFER_NOT_FOUND, BIZ_ITEM_NOT_FOUND, BIZ_PROVIDER_NOT_FOUND,
+            BIZ_QUOTE_EXPIRED_OR_CHANGED, BIZ_PRICE_MISMATCH, BIZ_UPDATE_INCONSISTENT.
+    """
+    offer = _named_offer(order, offers)
+    if offer.valid_until_ms is not None and now_ms > offer.valid_until_ms:
+        msg = f"offer {offer.offer_id} ended {format_instant(offer.valid_until_ms)}"
+        raise WireError("BIZ_QUOTE_EXPIRED_OR_CHANGED", msg, path=f"{CONTRACT_PATH}.roles")
+    contract = contract_of(order)
+    seller = role_of(contract, "SELLER") or {}
+    if seller.get("filledBy") != me.subscriber_id:
+        msg = f"SELLER is filled by {seller.get('filledBy')!r}, the offer's is {me.subscriber_id!r}"
+        raise WireError("BIZ_UPDATE_INCONSISTENT", msg, path=f"{CONTRACT_PATH}.roles")
+    _check_seller_inputs(inputs_of(contract, "SELLER"), seller_inputs(offer))
+    expected = formulas_of(template_contract(offer, me, cascades=cascades))
+    if formulas_of(contract) != expected:
+        msg = "the revenue flows are not those of the offer"
+        raise WireError("BIZ_UPDATE_INCONSISTENT", msg, path=f"{CONTRACT_PATH}.revenueFlows.flows")
+    return offer
+
+
+def check_stock(order: Mapping[str, Any], offer: Offer, *, own_micro_kwh: int) -> Energy:
+    """Return the quantity that the order asks for, once the offer has it.
+
+    Args:
+        order: the order.
+        offer: the offer it takes up.
+        own_micro_kwh: what this trade holds of the offer already.
+
+    Raises:
+        WireError: BIZ_QUANTITY_UNAVAILABLE.
+    """
+    wanted = item_energy(order)
+    available = Energy(offer.available_micro_kwh + own_micro_kwh)
+    if wanted > available:
+        msg = f"{wanted} kWh wanted, offer {offer.offer_id} has {available} kWh left"
+        raise WireError(
+            "BIZ_QUANTITY_UNAVAILABLE",
+            msg,
+            path="$.message.order['beckn:items'][0].quantity.count",
+            details={"available_kwh": str(available)},
+        )
+    return wanted
+
+
+def _named_offer(order: Mapping[str, Any], offers: Sequence[Offer]) -> Offer:
+    wanted = first_id(order, "beckn:offers")
+    offer = next((o for o in offers if o.offer_id == wanted and not o.withdrawn), None)
+    if offer is None:
+        msg = f"no offer {wanted[:40]!r} here"
+        raise WireError("BIZ_OFFER_NOT_FOUND", msg, path="$.message.order['beckn:offers'][0]")
+    items = [entry.get("beckn:id") for entry in order.get("beckn:items") or ()]
+    if items != [offer.item_id]:
+        msg = f"offer {offer.offer_id} sells item {offer.item_id!r} alone, not {items!r}"[:300]
+        raise WireError("BIZ_ITEM_NOT_FOUND", msg, path="$.message.order['beckn:items']")
+    if provider_id(order) != offer_provider(offer):
+        msg = f"the provider is {offer_provider(offer)!r}, not {provider_id(order)[:40]!r}"
+        raise WireError("BIZ_PROVIDER_NOT_FOUND", msg, path="$.message.order['beckn:provider']")
+    return offer
+
+
+def _check_seller_inputs(given: Mapping[str, Any], promised: Mapping[str, Any]) -> None:
+    """Optional inputs may be left out, none may differ."""
+    for name in sorted(given.keys() | set(REQUIRED_INPUTS["SELLER"])):
+        if given.get(name) == promised.get(name):
+            continue
+        code = "BIZ_PRICE_MISMATCH" if name in _PRICE_INPUTS else "BIZ_UPDATE_INCONSISTENT"
+        msg = (
+            f"SELLER.{name} is {str(given.get(name))[:40]}, "
+            f"the offer says {str(promised.get(name))[:40]}"
+        )
+        raise WireError(code, msg, path=f"{CONTRACT_PATH}.roles")
+
+
+def _flow(payer: str, payee: str, formula: str) -> dict[str, Any]:
+    return {"from": payer, "to": payee, "formula": formula}
+
+
+def _decimal(micro: int) -> Any:
+    return number(to_decimal(micro))
+
+
+def unit_price(offer: Offer) -> UnitPrice:
+    """Return the price of an offer."""
+    return UnitPrice(offer.price_micro_per_kwh, offer.currency)

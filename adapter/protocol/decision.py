@@ -1,0 +1,179 @@
+"""What can happen to a trade, and what a handler answers to it.
+
+A handler is a pure function `decide(trade, event, facts) -> Decision`. It neither sends nor
+stores: the service saves the trade, queues what is outgoing, and asks the contract layer for the
+intents, whose outcome comes back as the next event.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from adapter.domain.errors import WireError
+from adapter.domain.intents import Intent, Outcome
+from adapter.domain.offers import Offer
+from adapter.domain.trade import Peer, Trade
+from adapter.protocol.actions import Action
+from adapter.protocol.envelope import Envelope
+
+
+class MessageKind(StrEnum):
+    """How stubbornly a message is sent. Source: protocol specification, section 10."""
+
+    REQUEST = "request"
+    CALLBACK = "callback"
+    """An answer to a request, or pushed news."""
+    COMPENSATION = "compensation"
+    """A cancel that undoes what a peer may have done; as stubborn as a callback."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message to be sent."""
+
+    kind: MessageKind
+    action: Action
+    peer: Peer
+    context: Mapping[str, Any]
+    message: Mapping[str, Any] | None
+    error: Mapping[str, Any] | None = None
+    deadline_ms: int | None = None
+    """Until when an answer is awaited; None when none is."""
+    expires_ms: int | None = None
+    """No attempt after this instant."""
+
+
+@dataclass(frozen=True, slots=True)
+class StockChange:
+    """Energy put back into an offer (positive) or taken out of it (negative)."""
+
+    offer_id: str
+    micro_kwh: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What follows from an event."""
+
+    trade: Trade | None = None
+    """The trade to save; None when nothing about it changed."""
+    outgoing: tuple[Outgoing, ...] = ()
+    intents: tuple[Intent, ...] = ()
+    stock: tuple[StockChange, ...] = ()
+    bind: str | None = None
+    """A contract id of our own to bind to this transaction."""
+    notice: WireError | None = None
+    """Why the message is acknowledged although no callback will come."""
+
+
+# Events
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A checked message of a peer."""
+
+    envelope: Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The contract layer's outcome of an intent that `cause` led to."""
+
+    cause: Received
+    intent: Intent
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """A request of ours stayed without a callback until its deadline."""
+
+    action: Action
+    message_id: str
+    acked: bool
+    """The peer had acknowledged it."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotTaken:
+    """A message of ours was refused, given up, or will not be answered."""
+
+    action: Action
+    message_id: str
+    error: Mapping[str, Any]
+    unknown: bool
+    """No answer ever came, so the peer may have it nevertheless."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lapsed:
+    """The terms of the trade ran out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Originated:
+    """The participant's own application asks to send a request."""
+
+    action: Action
+    message: Mapping[str, Any]
+    peer: Peer
+    transaction_id: str
+    message_id: str
+    ttl_ms: int
+    domain: str
+    plan: Mapping[str, Any] | None = None
+    """What `POST /trades` asked for, with the first message only."""
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """The ledger moved an agreement: what the grid operator tells about it."""
+
+    status: str
+    """ACTIVE, COMPLETED or TERMINATED."""
+    delivery: Mapping[str, Any]
+    """EnergyTradeDelivery."""
+
+
+Event = Received | Settled | NoAnswer | NotTaken | Lapsed | Originated | News
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this node is."""
+
+    subscriber_id: str
+    base_url: str
+
+    @property
+    def as_bap(self) -> Peer:
+        """Return the node as it stands in BAP fields."""
+        return Peer(self.subscriber_id, f"{self.base_url}/bap/receiver")
+
+    @property
+    def as_bpp(self) -> Peer:
+        """Return the node as it stands in BPP fields."""
+        return Peer(self.subscriber_id, f"{self.base_url}/bpp/receiver")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a handler may know besides the trade and the event."""
+
+    now_ms: int
+    me: Identity
+    new_id: Callable[[], str]
+    ttl_ms: int
+    """Life of the requests we send."""
+    domain: str = "energy-trade"
+    """Domain of the transactions we open."""
+    operator: Peer | None = None
+    """Where this BPP cascades to."""
+    offers: Sequence[Offer] = ()
+    """For discover all open offers, else the one the order names, if it exists."""
+    bound_to: str | None = None
+    """Transaction that the contract id in the message is bound to."""
+    taken: bool = False
+    """The contract of a cascaded init runs already under another transaction."""

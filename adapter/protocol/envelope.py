@@ -1,0 +1,235 @@
+"""One message as received: what its context says, and the bytes it came in.
+
+Reading checks everything about the context that can be judged without keys and without state.
+Source: protocol specification, section 3 and R10.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from adapter.domain.errors import WireError
+from adapter.domain.instants import parse_duration, parse_instant
+from adapter.domain.trade import Peer
+from adapter.protocol.acks import take_error
+from adapter.protocol.actions import Action
+from adapter.protocol.signature import body_digest
+
+VERSION = "2.0.0"
+"""The only accepted version; it does not tell dialects apart."""
+MAX_URI_CHARS = 2048
+
+_IDS = ("transaction_id", "message_id")
+_SPELLINGS = (
+    ("transaction_id", "transactionId"),
+    ("message_id", "messageId"),
+    ("bap_id", "bapId"),
+    ("bap_uri", "bapUri"),
+    ("bpp_id", "bppId"),
+    ("bpp_uri", "bppUri"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A message with a well-formed context."""
+
+    action: Action
+    context: Mapping[str, Any]
+    message: Mapping[str, Any]
+    """Empty when an error callback carries none."""
+    error: Mapping[str, Any] | None
+    """The error of an error callback."""
+    raw: bytes
+    digest: str
+    """Base64 BLAKE2b-512 of `raw`."""
+    timestamp_ms: int
+    ttl_ms: int | None
+    dialect: str = "draft"
+
+    @property
+    def transaction_id(self) -> str:
+        """Return the id of the whole transaction."""
+        return str(self.context["transaction_id"])
+
+    @property
+    def message_id(self) -> str:
+        """Return the id of a request, shared by its callbacks."""
+        return str(self.context["message_id"])
+
+    @property
+    def bap(self) -> Peer:
+        """Return the BAP that the context names."""
+        return Peer(self.context["bap_id"], self.context["bap_uri"])
+
+    @property
+    def bpp(self) -> Peer:
+        """Return the BPP that the context names; empty texts on a discover without one."""
+        return Peer(self.context.get("bpp_id", ""), self.context.get("bpp_uri", ""))
+
+    @property
+    def sender(self) -> Peer:
+        """Return who says to have sent this: the BAP of a request, the BPP of a callback."""
+        return self.bpp if self.action.is_callback else self.bap
+
+    @property
+    def order(self) -> Mapping[str, Any]:
+        """Return the order, empty when the message has none."""
+        order = self.message.get("order")
+        return order if isinstance(order, Mapping) else {}
+
+    @property
+    def contract(self) -> Mapping[str, Any]:
+        """Return the contract of the order, empty when there is none."""
+        contract = self.order.get("beckn:orderAttributes")
+        return contract if isinstance(contract, Mapping) else {}
+
+    @property
+    def deadline_ms(self) -> int | None:
+        """Return when the sender stops waiting."""
+        return None if self.ttl_ms is None else self.timestamp_ms + self.ttl_ms
+
+
+def make_envelope(
+    body: Mapping[str, Any], raw: bytes, action: Action, times: tuple[int, int | None]
+) -> Envelope:
+    """Return the envelope of a body whose context was checked.
+
+    Args:
+        body: the decoded body.
+        raw: its bytes.
+        action: the action of the path.
+        times: timestamp and ttl in ms, as `check_context` returned them.
+    """
+    error, rest = take_error(body) if action.is_callback else (None, body)
+    return Envelope(
+        action=action,
+        context=body["context"],
+        message=rest.get("message") or {},
+        error=error,
+        raw=raw,
+        digest=body_digest(raw),
+        timestamp_ms=times[0],
+        ttl_ms=times[1],
+    )
+
+
+def read_own(body: Mapping[str, Any], raw: bytes) -> Envelope:
+    """Return the envelope of a message that this node made itself."""
+    context = body["context"]
+    times = parse_instant(context["timestamp"]), parse_duration(context["ttl"])
+    return make_envelope(body, raw, Action(context["action"]), times)
+
+
+def is_judgeable(body: Mapping[str, Any]) -> bool:
+    """Return whether `context` and `message` are objects, so that the context can be judged."""
+    has_message = isinstance(body.get("message"), Mapping)
+    has_error = "message" not in body and isinstance(body.get("error"), Mapping)
+    return isinstance(body.get("context"), Mapping) and (has_message or has_error)
+
+
+def check_context(
+    context: Mapping[str, Any], action: Action, *, me: str, now_ms: int, skew_ms: int
+) -> tuple[int, int | None]:
+    """Check the static rules and return (timestamp, ttl) in ms.
+
+    Args:
+        context: the context as received.
+        action: the action of the path.
+        me: the receiving node's subscriber id.
+        now_ms: the receiver's time.
+        skew_ms: how far a timestamp may lie ahead.
+
+    Raises:
+        WireError: CTX_ codes of section 3.
+    """
+    for one, other in _SPELLINGS:
+        if one in context and other in context:
+            msg = f"{one} is also written {other}"
+            raise _invalid(msg, other)
+    version = _text(context, "version")
+    if version != VERSION:
+        msg = f"version is {version[:40]!r}, expected {VERSION!r}"
+        raise WireError("CTX_VERSION_UNSUPPORTED", msg, path="$.context.version")
+    named = _text(context, "action")
+    if named != action.value:
+        msg = f"action is {named[:40]!r}, the path says {action.value!r}"
+        raise WireError("CTX_ACTION_MISMATCH", msg, path="$.context.action")
+    for name in _IDS:
+        _visible_id(context, name)
+    _check_parties(context, action, me)
+    return _check_times(context, now_ms=now_ms, skew_ms=skew_ms)
+
+
+def _check_parties(context: Mapping[str, Any], action: Action, me: str) -> None:
+    _visible_id(context, "bap_id")
+    if context.get("bap_uri") in (None, ""):
+        msg = "bap_uri is missing, callbacks need it"
+        raise WireError("CTX_CALLBACK_URL_MISSING", msg, path="$.context.bap_uri")
+    _text(context, "bap_uri")
+    if action is not Action.DISCOVER or "bpp_id" in context:
+        _visible_id(context, "bpp_id")
+    if action is not Action.DISCOVER or "bpp_uri" in context:
+        uri = _text(context, "bpp_uri")
+        if not is_absolute_http(uri):
+            msg = f"bpp_uri {uri[:40]!r} is not an absolute http(s) URL"
+            raise WireError("CTX_INVALID_BPP_URI", msg, path="$.context.bpp_uri")
+    mine = "bap_id" if action.is_callback else "bpp_id"
+    if context.get(mine, me) != me:
+        msg = f"{mine} is {str(context[mine])[:40]!r}, this node is {me!r}"
+        raise _invalid(msg, mine)
+
+
+def _check_times(
+    context: Mapping[str, Any], *, now_ms: int, skew_ms: int
+) -> tuple[int, int | None]:
+    timestamp = _text(context, "timestamp")
+    try:
+        timestamp_ms = parse_instant(timestamp)
+    except (ValueError, OverflowError):
+        msg = f"timestamp {timestamp[:40]!r} is not RFC 3339 with offset"
+        raise _invalid(msg, "timestamp") from None
+    if timestamp_ms > now_ms + skew_ms:
+        msg = f"timestamp {timestamp} lies in the future"
+        raise _invalid(msg, "timestamp")
+    if context.get("ttl") is None:
+        return timestamp_ms, None
+    ttl = _text(context, "ttl")
+    try:
+        return timestamp_ms, parse_duration(ttl)
+    except ValueError:
+        msg = f"ttl {ttl[:40]!r} is not an ISO 8601 duration above zero, such as PT30S"
+        raise _invalid(msg, "ttl") from None
+
+
+def is_absolute_http(uri: str) -> bool:
+    """Return whether this is an absolute http or https URL with a host."""
+    try:
+        parts = urlsplit(uri)
+        host = parts.hostname
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(host) and len(uri) <= MAX_URI_CHARS
+
+
+def _text(context: Mapping[str, Any], name: str) -> str:
+    value = context.get(name)
+    if value is None:
+        msg = f"{name} is missing"
+        raise WireError("CTX_MISSING_FIELD", msg, path=f"$.context.{name}")
+    if not isinstance(value, str) or not value:
+        msg = f"{name} must be a non-empty string"
+        raise _invalid(msg, name)
+    return value
+
+
+def _visible_id(context: Mapping[str, Any], name: str) -> None:
+    value = _text(context, name)
+    if len(value) > 128 or not all("!" <= char <= "~" for char in value):
+        msg = f"{name} must be 1 to 128 visible ASCII characters"
+        raise _invalid(msg, name)
+
+
+def _invalid(message: str, name: str) -> WireError:
+    return WireError("CTX_INVALID_FIELD", message, path=f"$.context.{name}")

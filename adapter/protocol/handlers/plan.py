@@ -1,0 +1,140 @@
+"""From a buyer's wish to the orders that fulfil it: what `POST /trades` lets the node do alone.
+
+A plan is the body of that call: `bpp_id, target_meter_id, quantity_kwh, start, end` and, if
+given, `offer_id, source_type, max_price_per_kwh`; numbers as decimal strings. It is stored with
+the trade, so a node that restarts goes on with it. Source: interfaces, section 3.
+"""
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Any
+
+from adapter.domain.errors import WireError
+from adapter.domain.instants import parse_instant
+from adapter.domain.quantities import Energy
+from adapter.protocol.contract import filled_role, inputs_of, with_role
+from adapter.protocol.orders import (
+    CORE_CONTEXT,
+    contract_of,
+    fulfillment,
+    number,
+    order_id,
+    with_contract,
+    without,
+)
+
+Plan = Mapping[str, Any]
+
+
+def discover_message(plan: Plan) -> dict[str, Any]:
+    """Return the discover that finds offers for the plan."""
+    conditions = [
+        f"@.itemAttributes.availableQuantity >= {plan['quantity_kwh']}",
+        f"@.itemAttributes.productionWindow.start <= '{plan['start']}'",
+        f"@.itemAttributes.productionWindow.end >= '{plan['end']}'",
+    ]
+    if plan.get("source_type"):
+        conditions.append(f"@.itemAttributes.sourceType == '{plan['source_type']}'")
+    expression = f"$[?({' && '.join(conditions)})]"
+    return {"filters": {"type": "jsonpath", "expression": expression}}
+
+
+def select_order(plan: Plan, message: Mapping[str, Any], new_order_id: str) -> dict[str, Any]:
+    """Return the order that selects the cheapest offer of an on_discover that fits the plan.
+
+    Raises:
+        WireError: BIZ_OFFER_NOT_FOUND, none fits.
+    """
+    fitting = [pair for pair in _pairs(message) if _fits(plan, *pair)]
+    if not fitting:
+        msg = f"no offer of {plan['bpp_id']} fits {plan['quantity_kwh']} kWh in that window"
+        raise WireError("BIZ_OFFER_NOT_FOUND", msg)
+    item, offer = min(fitting, key=lambda pair: (_price(pair[1]), pair[1]["beckn:id"]))
+    quantity = number(Energy.from_kwh(plan["quantity_kwh"]).kwh)
+    provider = offer.get("beckn:provider")
+    order = {
+        "@context": CORE_CONTEXT,
+        "@type": "beckn:Order",
+        "beckn:id": new_order_id,
+        "beckn:items": [
+            {"beckn:id": item["beckn:id"], "quantity": {"count": quantity, "unit": "kWh"}}
+        ],
+        "beckn:offers": [{"beckn:id": offer["beckn:id"]}],
+        "beckn:provider": provider if isinstance(provider, Mapping) else {"beckn:id": provider},
+    }
+    return with_contract(order, _contract(offer))
+
+
+def init_order(plan: Plan, answered: Mapping[str, Any], me: str) -> dict[str, Any]:
+    """Return the order of the init: the answered one with the BUYER filled."""
+    contract = contract_of(answered)
+    inputs = {
+        "targetMeterId": plan["target_meter_id"],
+        "contractedQuantity": number(Energy.from_kwh(plan["quantity_kwh"]).kwh),
+        "tradeStartTime": plan["start"],
+        "tradeEndTime": plan["end"],
+    }
+    name = order_id(answered)
+    order = without(answered, "beckn:quote")
+    order["beckn:fulfillments"] = [
+        fulfillment(
+            f"{name}-delivery",
+            source=inputs_of(contract, "SELLER")["sourceMeterId"],
+            target=plan["target_meter_id"],
+            start=plan["start"],
+            end=plan["end"],
+        )
+    ]
+    order["beckn:payments"] = [
+        {
+            "@type": "beckn:Payment",
+            "beckn:id": f"{name}-payment",
+            "beckn:type": "ON-FULFILLMENT",
+            "beckn:status": "NOT-PAID",
+            "beckn:collected_by": "BPP",
+        }
+    ]
+    order["beckn:billing"] = {"@type": "beckn:Billing", "beckn:name": me}
+    return with_contract(order, with_role(contract, filled_role("BUYER", me, inputs)))
+
+
+def _pairs(message: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    for catalogue in message.get("catalogs") or ():
+        items = {item["beckn:id"]: item for item in catalogue.get("beckn:items") or ()}
+        for offer in catalogue.get("beckn:offers") or ():
+            for item_id in offer.get("beckn:items") or ():
+                if item_id in items:
+                    yield items[item_id], offer
+
+
+def _fits(plan: Plan, item: Mapping[str, Any], offer: Mapping[str, Any]) -> bool:
+    if plan.get("offer_id") and offer["beckn:id"] != plan["offer_id"]:
+        return False
+    seller = inputs_of(_contract(offer), "SELLER")
+    attributes = item.get("beckn:itemAttributes") or {}
+    wanted = Decimal(str(plan["quantity_kwh"]))
+    limit = plan.get("max_price_per_kwh")
+    source = plan.get("source_type")
+    return (
+        "pricePerKWh" in seller
+        and seller.get("minimumQuantity", 0) <= wanted <= seller.get("maximumQuantity", wanted)
+        and wanted <= attributes.get("availableQuantity", wanted)
+        and (limit is None or _price(offer) <= Decimal(str(limit)))
+        and (source is None or seller.get("sourceType") == source)
+        and _covers(attributes.get("productionWindow"), plan)
+    )
+
+
+def _covers(window: Mapping[str, Any] | None, plan: Plan) -> bool:
+    if not window or not isinstance(window.get("start"), str):
+        return True
+    starts_in_time = parse_instant(window["start"]) <= parse_instant(plan["start"])
+    return starts_in_time and parse_instant(plan["end"]) <= parse_instant(window["end"])
+
+
+def _contract(offer: Mapping[str, Any]) -> Mapping[str, Any]:
+    return (offer.get("beckn:offerAttributes") or {}).get("contract") or {}
+
+
+def _price(offer: Mapping[str, Any]) -> Decimal:
+    return Decimal(inputs_of(_contract(offer), "SELLER")["pricePerKWh"])

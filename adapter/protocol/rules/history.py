@@ -1,0 +1,311 @@
+"""Rules 36 to 40: a message against earlier ones of the same contractId.
+
+What earlier messages said is kept in a small value that a node can store; whether the contractId
+alone or a platform with it is the key, the node decides.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+from adapter.domain.findings import Finding, Severity, document_position
+from adapter.protocol.contract_view import ContractView, RoleView, contract_of
+from adapter.protocol.rules.exact import plain
+from adapter.protocol.rules.message import CONTRACT, ORDER, instant, is_cascaded
+from adapter.protocol.rules.rule import Hit, Rule
+
+NEXT_STATUSES: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "PENDING": frozenset({"PENDING", "ACTIVE", "TERMINATED"}),
+        "ACTIVE": frozenset({"ACTIVE", "COMPLETED", "TERMINATED"}),
+        "COMPLETED": frozenset({"COMPLETED"}),
+        "TERMINATED": frozenset({"TERMINATED"}),
+    }
+)
+"""What a status may become. Source: contract specification, section 5.2."""
+
+_OPENING = frozenset({"select", "on_select"})
+"""Actions before the terms are named."""
+_CLEARING = frozenset({"clearingPrice", "clearedPower"})
+"""Inputs that only clearing sets: compared from ACTIVE on."""
+_INSTANTS = frozenset({"tradeStartTime", "tradeEndTime"})
+_OPERATOR = "GRID_OPERATOR"
+
+Inputs = Mapping[str, Mapping[str, Any]]
+"""Values by role key and input name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What one transaction said about a contract."""
+
+    inputs: Inputs
+    frozen: bool = False
+    """An on_init was seen: inputs may be left out from now on, but not change."""
+    cascaded: bool = False
+    """The transaction is between a seller's platform and its grid operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContractHistory:
+    """What earlier messages said about one contractId."""
+
+    contract_id: str
+    status: str
+    created_at: str
+    mode: str | None
+    """None while fixed price and tariff cannot be told apart."""
+    transactions: Mapping[str, Terms]
+
+    def to_data(self) -> dict[str, Any]:
+        """Return JSON values with exact numbers, for a store."""
+        return {
+            "contract_id": self.contract_id,
+            "status": self.status,
+            "created_at": self.created_at,
+            "mode": self.mode,
+            "transactions": {
+                name: {
+                    "inputs": {role: dict(values) for role, values in terms.inputs.items()},
+                    "frozen": terms.frozen,
+                    "cascaded": terms.cascaded,
+                }
+                for name, terms in self.transactions.items()
+            },
+        }
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> "ContractHistory":
+        """Return what `to_data` wrote, decoded with exact numbers."""
+        transactions = {
+            name: Terms(terms["inputs"], terms["frozen"], terms["cascaded"])
+            for name, terms in data["transactions"].items()
+        }
+        return cls(
+            data["contract_id"], data["status"], data["created_at"], data["mode"], transactions
+        )
+
+
+class HistoryCase:
+    """A message with a contract, and what is known of that contract."""
+
+    def __init__(
+        self, history: ContractHistory, action: str, body: Mapping[str, Any], view: ContractView
+    ) -> None:
+        """Take a message of the contract that the history is about."""
+        self.history = history
+        self.action = action
+        self.view = view
+        self.inputs = _inputs_of(view)
+        self.cascaded = is_cascaded(view, body["context"].get("bpp_id"))
+        self.terms = history.transactions.get(_transaction(body))
+
+    @property
+    def frozen(self) -> Inputs:
+        """Return the terms that this message may not change."""
+        return self.terms.inputs if self.terms is not None and self.terms.frozen else {}
+
+    def role(self, key: str) -> RoleView | None:
+        """Return the role that a key of the inputs stands for."""
+        return next((role for role in self.view.roles if _role_key(role) == key), None)
+
+
+def contract_id_of(action: str, body: Mapping[str, Any]) -> str | None:
+    """Return the contractId whose history a message belongs to; None if it has no contract."""
+    contract = _contract(action, body)
+    return None if contract is None else str(contract["contractId"])
+
+
+def check_history(
+    history: ContractHistory | None, action: str, body: Mapping[str, Any]
+) -> tuple[Finding, ...]:
+    """Return what the rules over earlier messages of the contract find, in document order.
+
+    The message has passed its schema and has a mode.
+    """
+    view = _view(action, body)
+    if history is None or view is None:
+        return ()
+    case = HistoryCase(history, action, body, view)
+    hits = [(rule, hit) for rule in HISTORY_RULES for hit in rule.check(case)]
+    hits.sort(key=lambda entry: document_position(body, entry[1].path))
+    return tuple(rule.finding(hit) for rule, hit in hits)
+
+
+def record(
+    history: ContractHistory | None, action: str, body: Mapping[str, Any]
+) -> ContractHistory | None:
+    """Return the history with this message added.
+
+    A status that the stored one cannot become, and terms that would change frozen ones, are not
+    taken over. A message without a contract changes nothing.
+    """
+    view = _view(action, body)
+    if view is None:
+        return history
+    name = _transaction(body)
+    mode = _known_mode(view)
+    if history is None:
+        contract = view.contract
+        history = ContractHistory(
+            contract["contractId"], view.status, contract["createdAt"], mode, {}
+        )
+    elif view.status in NEXT_STATUSES[history.status]:
+        history = replace(history, status=view.status, mode=history.mode or mode)
+    before = history.transactions.get(name) or Terms({})
+    terms = Terms(
+        _merged(before, _inputs_of(view)) if action not in _OPENING else before.inputs,
+        before.frozen or action == "on_init",
+        is_cascaded(view, body["context"].get("bpp_id")),
+    )
+    return replace(history, transactions={**history.transactions, name: terms})
+
+
+def _merged(before: Terms, inputs: Inputs) -> dict[str, dict[str, Any]]:
+    """Return the terms with new inputs; values that are frozen stay, but for clearing results."""
+    merged = {role: dict(values) for role, values in before.inputs.items()}
+    for role, values in inputs.items():
+        known = merged.setdefault(role, {})
+        for name, value in values.items():
+            if not before.frozen or name not in known:
+                known[name] = value
+    return merged
+
+
+def _contract(action: str, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the contract of an order message; a catalogue shows templates only."""
+    return None if action == "on_discover" else contract_of(body)
+
+
+def _view(action: str, body: Mapping[str, Any]) -> ContractView | None:
+    contract = _contract(action, body)
+    view = None if contract is None else ContractView(contract, (*ORDER, CONTRACT))
+    return view if view is not None and view.mode is not None else None
+
+
+def _transaction(body: Mapping[str, Any]) -> str:
+    return str(body["context"].get("transaction_id"))
+
+
+def _known_mode(view: ContractView) -> str | None:
+    seller = view.role("SELLER")
+    if view.mode is None or (seller is not None and not seller.filled):
+        return None
+    return view.mode.value
+
+
+def _role_key(role: RoleView) -> str:
+    """Return the role, for a PROSUMER with its platform: only they are several."""
+    return f"PROSUMER:{role.filled_by}" if role.name == "PROSUMER" else role.name
+
+
+def _inputs_of(view: ContractView) -> dict[str, dict[str, Any]]:
+    """Return the inputs of the filled roles; clearing results once they are final."""
+    return {
+        _role_key(role): {
+            name: value
+            for name, value in role.inputs.items()
+            if view.in_force or name not in _CLEARING
+        }
+        for role in view.roles
+        if role.filled
+    }
+
+
+def _same(name: str, one: Any, other: Any) -> bool:
+    if name in _INSTANTS:
+        return instant(one) == instant(other)
+    return bool(one == other)
+
+
+def status(case: HistoryCase) -> Iterator[Hit]:
+    """The status is one that the stored status can become."""
+    was, now = case.history.status, case.view.status
+    if now not in NEXT_STATUSES[was]:
+        yield Hit((*case.view.path, "status"), {"was": was, "now": now})
+
+
+def identity(case: HistoryCase) -> Iterator[Hit]:
+    """Neither createdAt nor mode changes."""
+    created = case.view.contract["createdAt"]
+    params = {"id": case.history.contract_id}
+    if instant(created) != instant(case.history.created_at):
+        yield Hit((*case.view.path, "createdAt"), {"field": "createdAt", **params})
+    mode = _known_mode(case.view)
+    if mode is not None and case.history.mode not in {None, mode}:
+        yield Hit((*case.view.path, "roles"), {"field": "mode", **params})
+
+
+def term_changed(case: HistoryCase) -> Iterator[Hit]:
+    """After on_init no input of a filled role has another value."""
+    for key, name, was, now in _differences(case.frozen, case.inputs):
+        yield _input_hit(case, key, name, was, now)
+
+
+def cascade_mismatch(case: HistoryCase) -> Iterator[Hit]:
+    """Both transactions of a cascade name the same values."""
+    for terms in case.history.transactions.values():
+        if terms.cascaded == case.cascaded:
+            continue
+        # The operator's inputs come from the cascade, all others from the parent.
+        known = {
+            role: values
+            for role, values in terms.inputs.items()
+            if (role == _OPERATOR) == terms.cascaded
+        }
+        for key, name, was, now in _differences(known, case.inputs):
+            yield _input_hit(case, key, name, was, now)
+
+
+def _differences(known: Inputs, inputs: Inputs) -> Iterator[tuple[str, str, object, object]]:
+    for key, values in inputs.items():
+        for name, now in values.items():
+            was = known.get(key, {}).get(name)
+            if was is not None and not _same(name, was, now):
+                yield key, name, was, now
+
+
+def _input_hit(case: HistoryCase, key: str, name: str, was: object, now: object) -> Hit:
+    role = case.role(key)
+    assert role is not None, "the key was made from this contract"
+    path = (*case.view.path, "roles", role.index, "roleInputs", name)
+    params = {"role": role.name, "name": name, "was": plain(was)[:80], "now": plain(now)[:80]}
+    return Hit(path, params)
+
+
+def term_dropped(case: HistoryCase) -> Iterator[Hit]:
+    """Inputs seen before are repeated."""
+    for key, known in case.frozen.items():
+        names = sorted(known.keys() - case.inputs.get(key, {}).keys())
+        if not names:
+            continue
+        role = case.role(key)
+        place = ("roles",) if role is None else ("roles", role.index, "roleInputs")
+        params = {"role": key.partition(":")[0], "names": ", ".join(names)}
+        yield Hit((*case.view.path, *place), params)
+
+
+HISTORY_RULES: Sequence[Rule[HistoryCase]] = (
+    Rule("P2P_HIST_STATUS", Severity.ERROR, "status {was} cannot become {now}", status),
+    Rule("P2P_HIST_IDENTITY", Severity.ERROR, "{field} of contract {id} changed", identity),
+    Rule(
+        "P2P_HIST_TERM_CHANGED",
+        Severity.ERROR,
+        "{role}.{name} changed from {was} to {now} after on_init",
+        term_changed,
+    ),
+    Rule(
+        "P2P_HIST_TERM_DROPPED",
+        Severity.INFO,
+        "{role} no longer repeats {names}",
+        term_dropped,
+    ),
+    Rule(
+        "P2P_HIST_CASCADE_MISMATCH",
+        Severity.WARNING,
+        "{role}.{name} is {now} here and {was} in the other transaction of the cascade",
+        cascade_mismatch,
+    ),
+)
+"""Every rule over earlier messages."""

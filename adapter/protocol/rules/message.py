@@ -1,0 +1,279 @@
+"""A message as the rules see it: times, parties, contracts, offers, deliveries.
+
+The rules run only on objects that passed their schema; what did not is left out here.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+from adapter.domain.errors import QuantityError
+from adapter.domain.findings import Finding, Path, json_path
+from adapter.domain.instants import parse_instant
+from adapter.domain.quantities import Energy
+from adapter.protocol.contract_view import (
+    ContractView,
+    RoleView,
+    is_contract_type,
+    last_segment,
+)
+from adapter.protocol.flows import FlowCheck, check_flows
+
+ORDER: Path = ("message", "order")
+CATALOGS: Path = ("message", "catalogs")
+CONTRACT = "beckn:orderAttributes"
+ATTRIBUTE_KEYS = frozenset(
+    {CONTRACT, "beckn:itemAttributes", "beckn:offerAttributes", "beckn:attributes"}
+)
+"""Where attribute objects stand. Source: contract specification, section 2."""
+
+
+MAX_INSTANT = 40
+"""Characters of a date-time; longer text is none, and no key of the cache."""
+
+
+def instant(value: object) -> int | None:
+    """Return a date-time in milliseconds; None for anything else."""
+    return _instant(value) if isinstance(value, str) and len(value) <= MAX_INSTANT else None
+
+
+@lru_cache(maxsize=4096)
+def _instant(text: str) -> int | None:
+    try:
+        return parse_instant(text)
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryPart:
+    """An EnergyTradeDelivery with its fulfilment."""
+
+    delivery: Mapping[str, Any]
+    path: Path
+    fulfillment: Mapping[str, Any]
+
+
+class Message:
+    """A message with what several rules need of it."""
+
+    def __init__(
+        self, action: str, body: Mapping[str, Any], schema_findings: Sequence[Finding] = ()
+    ) -> None:
+        """Take a decoded message and what tier 1 found in it."""
+        self.action = action
+        self.body = body
+        self._unclean = tuple(finding.path for finding in schema_findings)
+        context = body.get("context")
+        self.context: Mapping[str, Any] = context if isinstance(context, dict) else {}
+        self.now_text = str(self.context.get("timestamp"))
+        self.now = instant(self.context.get("timestamp"))
+        self.bap = self.context.get("bap_id")
+        self.bpp = self.context.get("bpp_id")
+
+    @cached_property
+    def order(self) -> Mapping[str, Any] | None:
+        """Return the order; None when it has none or its envelope is broken."""
+        message = self.body.get("message")
+        order = message.get("order") if isinstance(message, dict) else None
+        return order if isinstance(order, dict) and self._envelope_is_clean else None
+
+    @cached_property
+    def contract(self) -> ContractView | None:
+        """Return the contract of an order."""
+        message = self.body.get("message")
+        order = message.get("order") if isinstance(message, dict) else None
+        attributes = order.get(CONTRACT) if isinstance(order, dict) else None
+        return self._view(attributes, (*ORDER, CONTRACT))
+
+    @cached_property
+    def deliveries(self) -> tuple[DeliveryPart, ...]:
+        """Return the deliveries of the order's fulfilments."""
+        fulfillments = (self.order or {}).get("beckn:fulfillments", ())
+        parts = []
+        for index, fulfillment in enumerate(fulfillments):
+            path: Path = (*ORDER, "beckn:fulfillments", index, "beckn:attributes")
+            delivery = fulfillment.get("beckn:attributes")
+            if self._is_object(delivery, "EnergyTradeDelivery", path):
+                parts.append(DeliveryPart(delivery, path, fulfillment))
+        return tuple(parts)
+
+    def offers(self) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any], Path]]:
+        """Give catalogue, offer and path of each offer with EnergyOffer attributes."""
+        message = self.body.get("message")
+        catalogs = message.get("catalogs") if isinstance(message, dict) else None
+        if not isinstance(catalogs, list) or not self._envelope_is_clean:
+            return
+        for number, catalog in enumerate(catalogs):
+            for index, offer in enumerate(catalog.get("beckn:offers", ())):
+                path: Path = (*CATALOGS, number, "beckn:offers", index)
+                attributes = offer.get("beckn:offerAttributes")
+                if self._is_object(attributes, "EnergyOffer", (*path, "beckn:offerAttributes")):
+                    yield catalog, offer, path
+
+    def contract_in(self, offer: Mapping[str, Any], path: Path) -> ContractView | None:
+        """Return the contract of an offer."""
+        attributes = offer["beckn:offerAttributes"]
+        return self._view(attributes.get("contract"), (*path, "beckn:offerAttributes", "contract"))
+
+    def resource(self, item: Mapping[str, Any], path: Path) -> Mapping[str, Any] | None:
+        """Return the EnergyResource attributes of an item."""
+        attributes = item.get("beckn:itemAttributes")
+        place = (*path, "beckn:itemAttributes")
+        return attributes if self._is_object(attributes, "EnergyResource", place) else None
+
+    def _view(self, attributes: object, path: Path) -> ContractView | None:
+        if not isinstance(attributes, dict) or not is_contract_type(attributes.get("@type")):
+            return None
+        return ContractView(attributes, path) if self.is_clean(path) else None
+
+    def _is_object(self, attributes: object, type_name: str, path: Path) -> bool:
+        if not isinstance(attributes, dict):
+            return False
+        given = attributes.get("@type")
+        if isinstance(given, str) and last_segment(given) != type_name:
+            return False
+        return self.is_clean(path)
+
+    def is_clean(self, path: Path) -> bool:
+        """Return whether tier 1 found nothing at or below a place."""
+        if not self._unclean:
+            return True
+        place = json_path(path)
+        return not any(_is_below(found, place) for found in self._unclean)
+
+    @cached_property
+    def _envelope_is_clean(self) -> bool:
+        """Return whether tier 1 found nothing outside of context and attribute objects."""
+        keys = [f"['{key}']" for key in ATTRIBUTE_KEYS]
+        return not any(
+            found.startswith("$.message") and not any(f"{key}." in f"{found}." for key in keys)
+            for found in self._unclean
+        )
+
+
+def _is_below(found: str, place: str) -> bool:
+    return found.startswith(place) and found[len(place) : len(place) + 1] in {"", ".", "["}
+
+
+class ContractCase:
+    """A contract in its message: what the contract rules look at."""
+
+    def __init__(self, message: Message, view: ContractView) -> None:
+        """Take a contract that has a mode."""
+        self.message = message
+        self.view = view
+
+    def path(self, *keys: str | int) -> Path:
+        """Return a place inside the contract."""
+        return (*self.view.path, *keys)
+
+    def role_path(self, role: RoleView, *keys: str | int) -> Path:
+        """Return a place inside a role."""
+        return (*self.view.path, "roles", role.index, *keys)
+
+    @cached_property
+    def cascaded(self) -> bool:
+        """Return whether a seller's platform sends this to its grid operator, or the answer."""
+        return is_cascaded(self.view, self.message.bpp)
+
+    @cached_property
+    def window(self) -> tuple[int | None, int | None]:
+        """Return start and end of the trade window."""
+        start = self.view.input("BUYER", "tradeStartTime")
+        return instant(start), instant(self.view.input("BUYER", "tradeEndTime"))
+
+    @cached_property
+    def flows(self) -> tuple[FlowCheck, ...]:
+        """Return the flows, evaluated with the contracted quantity."""
+        return check_flows(self.view, delivered=self.delivered)
+
+    @cached_property
+    def delivered(self) -> Energy | None:
+        """Return what was delivered, once the delivery is over."""
+        for part in self.message.deliveries:
+            quantity = part.delivery.get("deliveredQuantity")
+            over = part.delivery.get("deliveryStatus") in {"COMPLETED", "FAILED"}
+            if over and quantity is not None:
+                return energy_or_none(quantity)
+        return None
+
+
+def energy_or_none(kwh: Any) -> Energy | None:
+    """Return an energy; None when it has too many decimals, which is a finding elsewhere."""
+    try:
+        return Energy.from_kwh(kwh)
+    except QuantityError:
+        return None
+
+
+def is_cascaded(view: ContractView, bpp: object) -> bool:
+    """Return whether a message with this contract is of a cascade.
+
+    The contract has a GRID_OPERATOR role and the BPP fills no other one. Source: section 2.
+    """
+    if view.role("GRID_OPERATOR") is None:
+        return False
+    return not any(
+        role.filled and role.filled_by == bpp and role.name != "GRID_OPERATOR"
+        for role in view.roles
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class OfferCase:
+    """An offer with its contract."""
+
+    contract: ContractCase
+    catalog: Mapping[str, Any]
+    offer: Mapping[str, Any]
+    path: Path
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """Return the EnergyOffer."""
+        attributes: Mapping[str, Any] = self.offer["beckn:offerAttributes"]
+        return attributes
+
+    def attribute_path(self, name: str) -> Path:
+        """Return the place of a key of the EnergyOffer."""
+        return (*self.path, "beckn:offerAttributes", name)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderCase:
+    """An order with its contract."""
+
+    contract: ContractCase
+    order: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryCase:
+    """A delivery with the order's contract, if that can be read."""
+
+    message: Message
+    part: DeliveryPart
+    contract: ContractCase | None
+
+    @property
+    def delivery(self) -> Mapping[str, Any]:
+        """Return the EnergyTradeDelivery."""
+        return self.part.delivery
+
+    def path(self, *keys: str | int) -> Path:
+        """Return a place inside the delivery."""
+        return (*self.part.path, *keys)
+
+    @property
+    def readings(self) -> Sequence[Mapping[str, Any]]:
+        """Return the meter readings."""
+        readings: Sequence[Mapping[str, Any]] = self.delivery.get("meterReadings", ())
+        return readings
+
+    @property
+    def cycles(self) -> Sequence[Mapping[str, Any]]:
+        """Return the settlement cycles."""
+        cycles: Sequence[Mapping[str, Any]] = self.delivery.get("settlementCycles", ())
+        return cycles

@@ -1,0 +1,1 @@
+"""Use cases. Knows ports, not technologies."""

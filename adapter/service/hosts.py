@@ -1,0 +1,68 @@
+"""How hard each host is called: few messages at once, a pause after many failures in a row."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+HOST_LIMIT = 8
+"""Messages under way to one host."""
+OPEN_AFTER = 10
+"""Failures in a row after which a host is left alone."""
+PAUSE_MS = 30_000
+"""How long, before one message tries again. Source: architecture, section 5."""
+
+
+@dataclass(slots=True)
+class _Host:
+    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(HOST_LIMIT))
+    holders: int = 0
+    """Messages under way or waiting for a slot."""
+    failures: int = 0
+    """In a row."""
+    retry_ms: int = 0
+    """When an open circuit lets the next message through."""
+
+
+class Hosts:
+    """Slots and circuits by host. Used by one event loop."""
+
+    def __init__(self) -> None:
+        """Start without any history."""
+        self._hosts: dict[str, _Host] = {}
+
+    @asynccontextmanager
+    async def slot(self, name: str) -> AsyncIterator[None]:
+        """Wait for a free slot of the host, first come, first served, and hold it."""
+        host = self._hosts.setdefault(name, _Host())
+        host.holders += 1
+        try:
+            async with host.slots:
+                yield
+        finally:
+            host.holders -= 1
+            if not host.holders and not host.failures:
+                del self._hosts[name]
+
+    def pause_until_ms(self, name: str, now_ms: int) -> int | None:
+        """Return until when a held host is to be left alone, None when it may be called now.
+
+        None for an open circuit means: this one is the trial, all others wait for its end.
+        """
+        host = self._hosts[name]
+        if host.failures < OPEN_AFTER:
+            return None
+        if now_ms < host.retry_ms <= now_ms + PAUSE_MS:  # later only if the clock was set back
+            return host.retry_ms
+        host.retry_ms = now_ms + PAUSE_MS
+        return None
+
+    def succeeded(self, name: str) -> None:
+        """Close the circuit of a held host: it answered sensibly."""
+        self._hosts[name].failures = 0
+
+    def failed(self, name: str, now_ms: int) -> None:
+        """Count a failure of a held host; the tenth in a row opens its circuit."""
+        host = self._hosts[name]
+        host.failures += 1
+        host.retry_ms = now_ms + PAUSE_MS

@@ -1,0 +1,474 @@
+"""The one pipeline that every signed message takes.
+
+    web/network  1 HTTP
+    here         2 parse, context   3 signature, signer   4 known message   5 context against state
+                 6 schema           7 rules               9 unit of work   10 signed answer
+
+The first stage that refuses ends it. Stages 1 to 7 store nothing; the unit of work stores the
+message, its effects and its answer together. Source: protocol specification, section 8.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from adapter.domain.errors import WireError
+from adapter.domain.findings import Finding, Severity
+from adapter.domain.parties import NodeRole, Side
+from adapter.domain.trade import Peer
+from adapter.protocol import strict_json
+from adapter.protocol.acks import Acknowledgement, MessageIds, nack
+from adapter.protocol.actions import UNSOLICITED_CALLBACKS, Action
+from adapter.protocol.callback_url import check_callback_url
+from adapter.protocol.contract import role_of
+from adapter.protocol.envelope import Envelope, check_context, is_judgeable, make_envelope
+from adapter.protocol.rules import check_message
+from adapter.protocol.signature import (
+    FOUR_FIELDS,
+    SignatureHeader,
+    candidate_strings,
+    check_times,
+    missing_signature,
+    parse_header,
+)
+from adapter.service.inbound_reply import Headers, InboundReply, values_of
+from adapter.service.parts import NodeParts, PeerRules
+from adapter.service.ports import UnitOfWork
+from adapter.service.rate import RateLimits
+from adapter.service.records import Asked, AskedState, InboxRow
+from adapter.service.trust import trusted_signer
+from adapter.service.unit import Arrival, Units, stored_answer
+
+NEED_A_TRADE = frozenset({Action.CONFIRM, Action.STATUS, Action.CANCEL})
+"""Requests that no transaction starts with."""
+ROLES_OF: Mapping[Action, frozenset[NodeRole]] = {
+    Action.DISCOVER: frozenset({NodeRole.BPP}),
+    Action.SELECT: frozenset({NodeRole.BPP}),
+    Action.INIT: frozenset({NodeRole.BPP, NodeRole.GRID_OPERATOR}),
+    Action.CONFIRM: frozenset({NodeRole.BPP, NodeRole.GRID_OPERATOR}),
+    Action.STATUS: frozenset({NodeRole.BPP, NodeRole.GRID_OPERATOR}),
+    Action.CANCEL: frozenset({NodeRole.BPP, NodeRole.GRID_OPERATOR}),
+}
+_RETRY_AFTER_S = 1
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a message belongs in this node."""
+
+    side: Side
+    transaction_id: str
+    """Of the trade; for a callback on a leg that of its parent."""
+    known: InboxRow | None
+    """The stored row when the message was received before."""
+
+
+class Inbound:
+    """Receives messages for one node."""
+
+    def __init__(
+        self, parts: NodeParts, units: Units, committed: Callable[[str], None], rates: RateLimits
+    ) -> None:
+        """Take the node's parts, its units of work, and whom to tell about a commit.
+
+        `committed` gets the transaction whose trade may have changed.
+        """
+        self._parts = parts
+        self._units = units
+        self._committed = committed
+        self._rates = rates
+
+    def serves(self, receiver: str, action: str) -> bool:
+        """Return whether this node takes `action` on `/bap/receiver` or `/bpp/receiver`."""
+        try:
+            known = Action(action)
+        except ValueError:
+            return False
+        if receiver == "bap":
+            return known.is_callback and (NodeRole.BAP in self._parts.roles or self._parts.cascades)
+        return not known.is_callback and bool(ROLES_OF[known] & self._parts.roles)
+
+    async def receive(
+        self, receiver: str, action: str, headers: Headers, body: bytes
+    ) -> InboundReply:
+        """Return the signed answer to a message; never raises.
+
+        Args:
+            receiver: bap or bpp, from the path.
+            action: a name for which `serves` is true.
+            headers: of the request.
+            body: bounded bytes.
+        """
+        message = _Message(Action(action), headers, body)
+        try:
+            answer = await self._take(message)
+        except WireError as error:
+            return self._refusal(message, error)
+        except Exception:
+            _log.exception("bug while receiving", extra=message.log_fields())
+            fault = WireError("NET_INTERNAL_ERROR", "a fault of this node; send it again later")
+            return self._refusal(message, fault)
+        _log.info("answered %s", answer.status, extra=message.log_fields())
+        return self._signed(message, answer, [])
+
+    async def _take(self, message: "_Message") -> Acknowledgement:
+        received_us = self._parts.clock.now_us()
+        envelope, unreadable = self._read(message)
+        rules = self._rules(envelope)
+        signer_id = await self._authenticate(message, envelope, rules)
+        if envelope is None:
+            raise unreadable or WireError(
+                "SCH_SCHEMA_VALIDATION_FAILED",
+                "a message is an object with the objects context and message",
+                path="$",
+            )
+        if signer_id != envelope.sender.subscriber_id:
+            msg = f"the signer is {signer_id}, the context says {envelope.sender.subscriber_id}"
+            raise WireError("AUT_UNAUTHORIZED_ACTION", msg[:300], path="$.context")
+        self._rates.count(signer_id, self._parts.clock.now_ms())
+        place = await self._parts.store.read(lambda uow: self._place(uow, envelope))
+        if place.known is None:
+            await self._check_state(envelope, place, rules)
+            self._check_content(envelope)
+        arrival = Arrival(
+            envelope=envelope,
+            side=place.side,
+            transaction_id=place.transaction_id,
+            authorization=message.authorization,
+            received_us=received_us,
+            ack_profile=rules.ack_profile,
+            reject_replay=rules.replay == "reject",
+            operator=await self._operator(place, envelope),
+        )
+        if place.known is not None and not arrival.reject_replay:
+            return Acknowledgement(place.known.http_status, place.known.reply)
+        answer = await self._parts.store.write(lambda uow: self._units.take(uow, arrival))
+        self._committed(place.transaction_id)
+        return answer
+
+    # Stage 2
+
+    def _read(self, message: "_Message") -> tuple[Envelope | None, WireError | None]:
+        """Return the envelope, or why there is none, which counts only after the signature.
+
+        Raises:
+            WireError: CTX_ codes, and AUT_DOMAIN_NOT_ALLOWED.
+        """
+        try:
+            body = strict_json.decode_object(message.body)
+        except WireError as error:
+            return None, error
+        message.note(body)
+        if not is_judgeable(body):
+            return None, None
+        rules = self._parts.rules_for(str(body["context"].get(message.sender_key)))
+        times = check_context(
+            body["context"],
+            message.action,
+            me=self._parts.me.subscriber_id,
+            now_ms=self._parts.clock.now_ms(),
+            skew_ms=rules.clock_skew_ms,
+        )
+        domain = body["context"].get("domain")
+        if rules.domains and domain not in rules.domains:
+            msg = f"domain {str(domain)[:40]!r} is not one of {', '.join(rules.domains)}"
+            raise WireError("AUT_DOMAIN_NOT_ALLOWED", msg, path="$.context.domain")
+        return make_envelope(body, message.body, message.action, times), None
+
+    def _rules(self, envelope: Envelope | None) -> PeerRules:
+        return self._parts.rules_for("" if envelope is None else envelope.sender.subscriber_id)
+
+    # Stage 3
+
+    async def _authenticate(
+        self, message: "_Message", envelope: Envelope | None, rules: PeerRules
+    ) -> str:
+        """Return who signed the message; also judge a gateway's signature if there is one.
+
+        Raises:
+            WireError: AUT_ codes, NET_DOWNSTREAM_UNAVAILABLE.
+        """
+        signer_id = await self._signer(message, "authorization", envelope, rules)
+        if values_of(message.headers, b"x-gateway-authorization"):
+            message.by_gateway = True
+            await self._signer(message, "x-gateway-authorization", envelope, rules)
+            message.by_gateway = False
+        return signer_id
+
+    async def _signer(
+        self, message: "_Message", name: str, envelope: Envelope | None, rules: PeerRules
+    ) -> str:
+        values = values_of(message.headers, name.encode())
+        if not values:
+            raise missing_signature()
+        if len(values) > 1:
+            msg = f"exactly one {name} header is expected"
+            raise WireError("AUT_SIGNATURE_INVALID", msg)
+        header = parse_header(values[0])
+        if header.headers == FOUR_FIELDS and not message.action.is_callback:
+            msg = "a request signs (created) (expires) digest"
+            raise WireError("AUT_SIGNATURE_INVALID", msg)
+        now_ms = self._parts.clock.now_ms()
+        check_times(header, now_ms=now_ms, skew_ms=rules.clock_skew_ms)
+        references = await self._references(header, envelope)
+        strings = candidate_strings(header, message.body, references, rules.digest_labels)
+        record = await trusted_signer(
+            self._parts.registry, self._parts.verifier, header, list(strings), now_ms=now_ms
+        )
+        self._check_networks(record.networks, envelope, rules)
+        return header.subscriber_id
+
+    async def _references(self, header: SignatureHeader, envelope: Envelope | None) -> list[str]:
+        """Return what a bound callback may refer to: our attempts to send its request."""
+        if header.headers != FOUR_FIELDS or envelope is None or envelope.action.request is None:
+            return []
+        request = envelope.action.request.value
+        message_id = envelope.message_id
+        attempts = await self._parts.store.read(lambda uow: list(uow.attempts(message_id, request)))
+        return [
+            reference
+            for attempt in attempts
+            for reference in (parse_header(attempt).signature, attempt)
+        ]
+
+    def _check_networks(
+        self, memberships: tuple[str, ...], envelope: Envelope | None, rules: PeerRules
+    ) -> None:
+        if not rules.networks or envelope is None:
+            return
+        named = envelope.context.get("network_id", [])
+        named = {named} if isinstance(named, str) else set(named)
+        shared = set(rules.networks) & set(memberships)
+        if not shared or not named <= shared:
+            msg = f"the networks served here are {', '.join(rules.networks)}"
+            raise WireError("AUT_DOMAIN_NOT_ALLOWED", msg, path="$.context.network_id")
+
+    # Stages 4 and 5
+
+    def _place(self, uow: UnitOfWork, envelope: Envelope) -> Place:
+        """Return where the message belongs, and its stored row if it came before.
+
+        Raises:
+            WireError: CTX_MESSAGE_ID_DUPLICATE, CTX_INVALID_FIELD, CTX_TRANSACTION_ID_UNKNOWN,
+                AUT_UNAUTHORIZED_ACTION.
+        """
+        stream = envelope.action in UNSOLICITED_CALLBACKS or envelope.action is Action.ON_DISCOVER
+        known = stored_answer(uow, envelope, envelope.digest if stream else "")
+        if known is not None:
+            return Place(Side.BAP, envelope.transaction_id, known)
+        now_ms = self._parts.clock.now_ms()
+        deadline_ms = envelope.deadline_ms
+        late = deadline_ms is not None and now_ms > deadline_ms
+        if late and not envelope.action.is_callback:
+            msg = f"the message's life of {envelope.context.get('ttl')} is over"
+            raise WireError("CTX_TTL_EXPIRED", msg, path="$.context.ttl")
+        if envelope.action.is_callback:
+            return self._place_callback(uow, envelope)
+        return self._place_request(uow, envelope)
+
+    def _place_request(self, uow: UnitOfWork, envelope: Envelope) -> Place:
+        transaction_id = envelope.transaction_id
+        sides = [
+            side
+            for role, side in (
+                (NodeRole.BPP, Side.BPP),
+                (NodeRole.GRID_OPERATOR, Side.GRID_OPERATOR),
+            )
+            if role in self._parts.roles & ROLES_OF[envelope.action]
+        ]
+        for side in sides:
+            trade = uow.trade(side, transaction_id)
+            if trade is not None:
+                _check_counterparty(trade.peer, envelope)
+                return Place(side, transaction_id, None)
+        if envelope.action in NEED_A_TRADE:
+            raise _unknown_transaction(envelope)
+        cascaded = Side.GRID_OPERATOR in sides and (len(sides) == 1 or _is_cascaded(envelope))
+        return Place(Side.GRID_OPERATOR if cascaded else sides[0], transaction_id, None)
+
+    def _place_callback(self, uow: UnitOfWork, envelope: Envelope) -> Place:
+        """Match a callback with a request of ours, or with the trade it is news about."""
+        asked = self._asked(uow, envelope)
+        if asked is not None:
+            _check_counterparty(Peer(asked.peer, ""), envelope)
+            if asked.transaction_id != envelope.transaction_id:
+                raise _unknown_transaction(envelope)
+            if asked.side is Side.BPP:
+                leg = uow.trade_of_leg(asked.transaction_id)
+                assert leg is not None
+                return Place(Side.BPP, leg.transaction_id, None)
+            return Place(Side.BAP, asked.transaction_id, None)
+        if envelope.action not in UNSOLICITED_CALLBACKS:
+            msg = f"no {envelope.action.value} is awaited under this message id"
+            raise WireError("CTX_INVALID_FIELD", msg, path="$.context.message_id")
+        trade = uow.trade(Side.BAP, envelope.transaction_id)
+        if trade is not None:
+            _check_counterparty(trade.peer, envelope)
+            return Place(Side.BAP, trade.transaction_id, None)
+        parent = uow.trade_of_leg(envelope.transaction_id)
+        if parent is None or parent.leg is None:
+            raise _unknown_transaction(envelope)
+        _check_counterparty(parent.leg.operator, envelope)
+        return Place(Side.BPP, parent.transaction_id, None)
+
+    def _asked(self, uow: UnitOfWork, envelope: Envelope) -> Asked | None:
+        request = envelope.action.request
+        if request is None:
+            return None
+        asked = uow.asked(envelope.message_id, request.value)
+        rules = self._parts.rules_for(envelope.sender.subscriber_id)
+        if asked is None and rules.correlate == "transaction":
+            waiting = uow.open_asked(envelope.transaction_id, request.value)
+            asked = waiting[0] if len(waiting) == 1 else None
+        if asked is not None and asked.state is AskedState.FAILED:
+            return None
+        return asked
+
+    async def _check_state(self, envelope: Envelope, place: Place, rules: PeerRules) -> None:
+        """Judge the callback URL of a request against the registry (section 14)."""
+        del place, rules
+        if envelope.action.is_callback:
+            return
+        records = await self._parts.registry.records(envelope.bap.subscriber_id)
+        check_callback_url(
+            envelope.bap.uri,
+            records,
+            now_ms=self._parts.clock.now_ms(),
+            allow_http=self._parts.allow_http,
+        )
+
+    # Stages 6 and 7
+
+    def _check_content(self, envelope: Envelope) -> None:
+        """Refuse what the schema or a rule over this one message refuses, all findings at once."""
+        if envelope.error is not None and not envelope.message:
+            return
+        body: dict[str, Any] = {"context": envelope.context, "message": envelope.message}
+        action = envelope.action.value
+        check_findings(self._parts.schemas.check(action, body))
+        check_findings(check_message(action, body))
+
+    async def _operator(self, place: Place, envelope: Envelope) -> Peer | None:
+        """Return where a request to this BPP cascades to."""
+        operator_id = self._parts.grid_operator
+        if operator_id is None or place.side is not Side.BPP or envelope.action.is_callback:
+            return None
+        if operator_id == self._parts.me.subscriber_id:
+            return self._parts.me.as_bpp
+        records = await self._parts.registry.records(operator_id)
+        now_ms = self._parts.clock.now_ms()
+        record = next((one for one in records if one.usable(now_ms)), None)
+        if record is None:
+            msg = f"the registry lists no usable record of {operator_id}"
+            raise WireError("NET_DOWNSTREAM_UNAVAILABLE", msg)
+        return Peer(operator_id, record.url)
+
+    # Stage 10
+
+    def _refusal(self, message: "_Message", error: WireError) -> InboundReply:
+        extra: list[tuple[bytes, bytes]] = []
+        if error.http_status == 401:
+            name = b"proxy-authenticate" if message.by_gateway else b"www-authenticate"
+            realm = self._parts.me.subscriber_id
+            value = f'Signature realm="{realm}",headers="(created) (expires) digest"'
+            extra.append((name, value.encode()))
+        if error.http_status in (429, 503):
+            extra.append((b"retry-after", str(_RETRY_AFTER_S).encode()))
+        profile = self._parts.rules_for(message.sender or "").ack_profile
+        _log.warning("refused", extra=message.log_fields() | {"code": error.code})
+        return self._signed(message, nack(profile, message.ids, error), extra)
+
+    def _signed(
+        self, message: "_Message", answer: Acknowledgement, extra: list[tuple[bytes, bytes]]
+    ) -> InboundReply:
+        values = values_of(message.headers, b"authorization")
+        rules = self._parts.rules_for(message.sender or "")
+        header = self._parts.signer.answer_header(
+            answer.body, values, lifetime_ms=rules.signature_lifetime_ms
+        )
+        if header is not None:
+            extra.append((b"signature", header.encode()))
+        return InboundReply(answer.status, extra, answer.body)
+
+
+class _Message:
+    """A message on its way through the pipeline, with what is known of it so far."""
+
+    def __init__(self, action: Action, headers: Headers, body: bytes) -> None:
+        self.action = action
+        self.headers = headers
+        self.body = body
+        self.ids = MessageIds()
+        self.sender: str | None = None
+        self.by_gateway = False
+        """The gateway's signature is being judged."""
+
+    @property
+    def sender_key(self) -> str:
+        return "bpp_id" if self.action.is_callback else "bap_id"
+
+    @property
+    def authorization(self) -> str:
+        return values_of(self.headers, b"authorization")[0]
+
+    def note(self, body: Mapping[str, Any]) -> None:
+        """Keep the ids for the answer and the log, if they are readable."""
+        context = body.get("context")
+        if not isinstance(context, Mapping):
+            return
+        self.ids = MessageIds(
+            _readable(context.get("message_id")), _readable(context.get("transaction_id"))
+        )
+        self.sender = _readable(context.get(self.sender_key))
+
+    def log_fields(self) -> dict[str, Any]:
+        return {
+            "transaction_id": self.ids.transaction_id,
+            "message_id": self.ids.message_id,
+            "action": self.action.value,
+            "sender": self.sender,
+        }
+
+
+def check_findings(findings: tuple[Finding, ...]) -> None:
+    """Refuse when one of the findings is an error.
+
+    Raises:
+        WireError: the wire code of the first error, with all errors of the tier.
+    """
+    errors = tuple(found for found in findings if found.severity is Severity.ERROR)
+    if errors:
+        first = errors[0]
+        raise WireError(first.wire_code or first.code, first.message, findings=errors)
+
+
+def _readable(value: object) -> str | None:
+    fits = isinstance(value, str) and 0 < len(value) <= 128
+    return value if fits and isinstance(value, str) and value.isprintable() else None
+
+
+def _check_counterparty(peer: Peer, envelope: Envelope) -> None:
+    if peer.subscriber_id != envelope.sender.subscriber_id:
+        msg = "another participant is the counterparty of this transaction"
+        raise WireError("AUT_UNAUTHORIZED_ACTION", msg, path="$.context.transaction_id")
+
+
+def _unknown_transaction(envelope: Envelope) -> WireError:
+    msg = f"no transaction {envelope.transaction_id!r} with {envelope.sender.subscriber_id}"
+    return WireError("CTX_TRANSACTION_ID_UNKNOWN", msg, path="$.context.transaction_id")
+
+
+def _is_cascaded(envelope: Envelope) -> bool:
+    """Return whether the contract addresses us as its grid operator alone. Source: contract 2."""
+    contract = envelope.contract
+    if role_of(contract, "GRID_OPERATOR") is None:
+        return False
+    others = [
+        entry.get("filledBy")
+        for entry in contract.get("roles") or ()
+        if entry.get("role") != "GRID_OPERATOR" and entry.get("filled")
+    ]
+    return envelope.bpp.subscriber_id not in others

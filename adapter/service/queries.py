@@ -1,0 +1,144 @@
+"""Read models: trades, their messages, and what a node shows of itself."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from adapter.domain.errors import AdapterError, WireError
+from adapter.domain.parties import Side
+from adapter.domain.trade import Trade
+from adapter.protocol.flows import flow_report
+from adapter.protocol.handlers.shared import current_order
+from adapter.protocol.orders import STATUS_OF, contract_of
+from adapter.service.ports import Store, UnitOfWork
+from adapter.service.records import LoggedMessage
+
+MAX_PAGE = 100
+"""Trades on one page."""
+
+
+@dataclass(frozen=True, slots=True)
+class TradeDocument:
+    """A trade as its owner's application sees it."""
+
+    trade: Trade
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return the document of `GET /trades/{transaction_id}`; amounts as decimal strings."""
+        trade = self.trade
+        contract = contract_of(current_order(trade))
+        document: dict[str, Any] = {
+            "transaction_id": trade.transaction_id,
+            "contract_id": trade.contract_id,
+            "status": STATUS_OF.get(trade.state, "PENDING"),
+            "state": trade.state.value,
+            "side": trade.side.value,
+            "peer": trade.peer.subscriber_id,
+            "contract": dict(contract) or None,
+            "order": dict(current_order(trade)) or None,
+            "flows": _flows(contract),
+        }
+        if trade.error is not None:
+            document["error"] = dict(trade.error)
+        if trade.ended is not None:
+            document["ended"] = trade.ended.value
+        if trade.leg is not None:
+            document["cascade"] = {
+                "grid_operator": trade.leg.operator.subscriber_id,
+                "transaction_id": trade.leg.transaction_id,
+                "state": trade.leg.state.value,
+            }
+        return document
+
+
+class Queries:
+    """Reads of one node."""
+
+    def __init__(self, store: Store) -> None:
+        """Take the store to read from."""
+        self._store = store
+
+    async def trade(self, transaction_id: str) -> TradeDocument:
+        """Return a trade of any side, by its own transaction or that of its leg.
+
+        Raises:
+            WireError: BIZ_ORDER_NOT_FOUND.
+        """
+        return TradeDocument(await self._store.read(lambda uow: _find(uow, transaction_id)))
+
+    async def trades(self, before: str | None, limit: int) -> list[TradeDocument]:
+        """Return trades, newest first, a page after transaction `before`."""
+        count = min(max(limit, 1), MAX_PAGE)
+        found = await self._store.read(lambda uow: list(uow.trades(None, before, count)))
+        return [TradeDocument(trade) for trade in found]
+
+    async def messages(self, transaction_id: str) -> list[dict[str, Any]]:
+        """Return the messages of a trade and of its leg, in order of time.
+
+        Raises:
+            WireError: BIZ_ORDER_NOT_FOUND.
+        """
+
+        def query(uow: UnitOfWork) -> Sequence[LoggedMessage]:
+            trade = _find(uow, transaction_id)
+            ids = {trade.transaction_id}
+            if trade.leg is not None:
+                ids.add(trade.leg.transaction_id)
+            return uow.messages(sorted(ids))
+
+        return [_message(logged) for logged in await self._store.read(query)]
+
+    async def dead_letters(self, limit: int) -> list[dict[str, Any]]:
+        """Return messages that could not be delivered, oldest first."""
+        rows = await self._store.read(lambda uow: list(uow.dead_outbox(limit)))
+        return [
+            {
+                "id": row.id,
+                "to": row.peer,
+                "action": row.action,
+                "transaction_id": row.transaction_id,
+                "message_id": row.message_id,
+                "attempts": row.attempts,
+                "code": row.code,
+            }
+            for row in rows
+        ]
+
+
+def _find(uow: UnitOfWork, transaction_id: str) -> Trade:
+    for side in Side:
+        trade = uow.trade(side, transaction_id)
+        if trade is not None:
+            return trade
+    parent = uow.trade_of_leg(transaction_id)
+    if parent is None:
+        raise WireError("BIZ_ORDER_NOT_FOUND", f"no transaction {transaction_id[:60]!r} here")
+    return parent
+
+
+def _flows(contract: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    if not contract:
+        return None
+    try:
+        return list(flow_report(contract).to_wire()["flows"])
+    except AdapterError:
+        return None
+
+
+def _message(logged: LoggedMessage) -> dict[str, Any]:
+    return {
+        "direction": logged.direction,
+        "at_us": logged.at_us,
+        "from": logged.sender,
+        "to": logged.receiver,
+        "action": logged.action,
+        "transaction_id": logged.transaction_id,
+        "message_id": logged.message_id,
+        "state": logged.state,
+        "http_status": logged.http_status,
+        "code": logged.code,
+        "signature": logged.signature,
+        "attempts": logged.attempts,
+        "next_ms": logged.next_ms,
+        "took_us": logged.took_us,
+    }

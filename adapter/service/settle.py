@@ -1,0 +1,160 @@
+# LEAD 13:12: the service now follows adapter/settlement. Please keep its surface as it is and do not follow the service.
+"""Intents of the protocol as calls of the contract layer, in the same unit of work.
+
+The seller's platform calls as the provider's representative: provider and consumer are the
+owners of the two meters, whatever platforms the contract names. A refusal of the contract layer
+becomes the code that the wire knows, its own code the cause.
+Source: settlement specification, section 11.2.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from adapter.domain.errors import ContractError
+from adapter.domain.intents import (
+    AcceptAgreement,
+    CancelAgreement,
+    Granted,
+    Intent,
+    Outcome,
+    ProposeAgreement,
+    Refused,
+)
+from adapter.domain.quantities import UnitPrice, cost, to_decimal
+from adapter.protocol.contract import CONTRACT_PATH, filled_role, with_role
+from adapter.protocol.flows import flow_report
+from adapter.protocol.orders import number
+from adapter.service.ports import UnitOfWork
+from adapter.settlement import (
+    AgreementView,
+    agreement_view,
+    execute,
+    meter_owner,
+    parse_command,
+)
+
+WIRE_CODES: Mapping[str, str] = {
+    "TRADE_CAP_EXCEEDED": "BIZ_QUANTITY_UNAVAILABLE",
+    "INSUFFICIENT_FUNDS": "BIZ_PAYMENT_FAILED",
+    "INSUFFICIENT_ALLOWANCE": "BIZ_PAYMENT_FAILED",
+    "AGREEMENT_ALREADY_EXISTS": "BIZ_INVALID_STATE_TRANSITION",
+    "PROPOSAL_EXPIRED": "BIZ_QUOTE_EXPIRED_OR_CHANGED",
+    "CANCELLATION_NOT_ALLOWED": "POL_CANCELLATION_NOT_ALLOWED",
+}
+"""What a refusal is called on the wire; all others are BIZ_FULFILLMENT_UNAVAILABLE."""
+_QUANTITY_PATH = f"{CONTRACT_PATH}.roles[?(@.role=='BUYER')].roleInputs.contractedQuantity"
+
+
+def settle_intent(uow: UnitOfWork, intent: Intent, command_id: str, now_ms: int) -> Outcome:
+    """Return the contract layer's answer; a refusal has changed nothing."""
+    try:
+        return uow.savepoint(lambda: _CALLS[type(intent)](uow, intent, command_id, now_ms))
+    except ContractError as error:
+        return _refused(error)
+
+
+def _propose(uow: UnitOfWork, intent: ProposeAgreement, command_id: str, now_ms: int) -> Granted:
+    at_ms = intent.window.start_ms
+    provider = _owner(uow, intent.source_meter_id, at_ms)
+    consumer = _owner(uow, intent.target_meter_id, at_ms)
+    args: dict[str, object] = {
+        "contract_id": intent.contract_id,
+        "provider": provider,
+        "consumer": consumer,
+        "source_meter": intent.source_meter_id,
+        "target_meter": intent.target_meter_id,
+        "energy_amount_kwh": intent.energy.kwh,
+        "price_per_kwh": intent.price.per_kwh,
+        "currency": intent.price.currency,
+        "window": {"start": intent.window.start_ms, "end": intent.window.end_ms},
+        "basis": intent.basis,
+    }
+    command = parse_command(command_id, "agreements", "create_agreement", args)
+    execute(uow.ledger, command, intent.caller, now_ms, on_behalf_of=provider)
+    view = _view(uow, intent, now_ms)
+    inputs = role_inputs(view)
+    _check_flows(intent, inputs, view)
+    return Granted(inputs, view.until_ms)
+
+
+def _owner(uow: UnitOfWork, meter_id: str, at_ms: int) -> str:
+    owner = meter_owner(uow.ledger, meter_id, at_ms)
+    if owner is None:
+        msg = f"meter {meter_id[:60]!r} has no owner when the trade window begins"
+        raise ContractError("METER_NOT_FOUND", msg)
+    return owner
+
+
+def _view(uow: UnitOfWork, intent: Intent, now_ms: int) -> AgreementView:
+    view = agreement_view(uow.ledger, intent.caller, intent.contract_id, now_ms)
+    if view is None:
+        raise ContractError("AGREEMENT_NOT_FOUND", f"no agreement about {intent.contract_id!r}")
+    return view
+
+
+def role_inputs(view: AgreementView) -> dict[str, Any]:
+    """Return the GRID_OPERATOR inputs: a snapshot at approval, without this contract."""
+    return {
+        "wheelingCharges": _exact(view.terms.wheeling_rate),
+        "current_buyer_trades_total": _exact(view.buyer_cap.total),
+        "current_seller_trade_total": _exact(view.seller_cap.total),
+        "buyer_trade_cap": _exact(view.buyer_cap.cap),
+        "seller_trade_cap": _exact(view.seller_cap.cap),
+    }
+
+
+def _check_flows(intent: ProposeAgreement, inputs: Mapping[str, Any], view: AgreementView) -> None:
+    """Refuse a contract whose formulas say other amounts than will be settled.
+
+    Raises:
+        ContractError: FLOW_MISMATCH, so that no trade gets stuck at settlement.
+    """
+    contract = with_role(intent.contract, filled_role("GRID_OPERATOR", "operator", inputs))
+    amounts = {(flow.payer, flow.payee): flow.amount for flow in flow_report(contract).flows}
+    wheeling = UnitPrice(view.terms.wheeling_rate, intent.price.currency)
+    expected = {
+        ("BUYER", "SELLER"): cost(intent.energy, intent.price),
+        ("BUYER", "GRID_OPERATOR"): cost(intent.energy, wheeling),
+    }
+    if amounts != expected:
+        shown = {f"{a} to {b}": str(amount) for (a, b), amount in expected.items()}
+        msg = f"the revenue flows must be {shown}"
+        raise ContractError("FLOW_MISMATCH", msg)
+
+
+def _accept(uow: UnitOfWork, intent: AcceptAgreement, command_id: str, now_ms: int) -> Granted:
+    view = _view(uow, intent, now_ms)
+    args: dict[str, object] = {"agreement_no": view.agreement_no}
+    command = parse_command(command_id, "agreements", "accept_agreement", args)
+    execute(uow.ledger, command, intent.caller, now_ms, on_behalf_of=view.terms.provider)
+    return Granted()
+
+
+def _cancel(uow: UnitOfWork, intent: CancelAgreement, command_id: str, now_ms: int) -> Granted:
+    view = _view(uow, intent, now_ms)
+    args: dict[str, object] = {"agreement_no": view.agreement_no}
+    command = parse_command(command_id, "agreements", "cancel_agreement", args)
+    execute(uow.ledger, command, intent.caller, now_ms, on_behalf_of=view.terms.provider)
+    return Granted()
+
+
+def _refused(error: ContractError) -> Refused:
+    details = dict(error.details)
+    path = None
+    if error.code == "TRADE_CAP_EXCEEDED":
+        path = _QUANTITY_PATH
+    cause = {"code": error.code, "message": error.message, "details": details}
+    code = WIRE_CODES.get(error.code, "BIZ_FULFILLMENT_UNAVAILABLE")
+    return Refused(code, error.message, cause, path)
+
+
+def _exact(micro: int) -> Any:
+    return number(to_decimal(micro))
+
+
+_Call = Callable[[UnitOfWork, Any, str, int], Granted]
+_CALLS: Mapping[type, _Call] = {
+    ProposeAgreement: _propose,
+    AcceptAgreement: _accept,
+    CancelAgreement: _cancel,
+}

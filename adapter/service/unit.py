@@ -1,0 +1,460 @@
+"""What one message, timer or wish does inside its unit of work.
+
+Everything here runs synchronously in an open transaction and may run again from the start. It
+loads the trade, asks the handler, applies what it decided, and lets the contract layer answer its
+intents, until nothing is left. Source: architecture, section 4.
+"""
+
+import hashlib
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from adapter.domain.errors import WireError
+from adapter.domain.intents import Intent, Outcome
+from adapter.domain.parties import Side
+from adapter.domain.trade import Peer, Trade
+from adapter.protocol import handlers, strict_json
+from adapter.protocol.acks import (
+    Acknowledgement,
+    MessageIds,
+    ack,
+    ack_without_callback,
+    error_callback,
+    nack,
+)
+from adapter.protocol.actions import REQUESTS, STREAM_CALLBACKS, Action
+from adapter.protocol.decision import (
+    Decision,
+    Event,
+    Facts,
+    Lapsed,
+    News,
+    NoAnswer,
+    NotTaken,
+    Originated,
+    Outgoing,
+    Received,
+    Settled,
+)
+from adapter.protocol.envelope import Envelope, read_own
+from adapter.protocol.orders import first_id
+from adapter.protocol.rules import ContractHistory, check_history, record
+from adapter.service.parts import NodeParts
+from adapter.service.ports import UnitOfWork
+from adapter.service.records import Asked, AskedState, InboxRow, OutboxRow, OutboxState
+
+COMMAND_ID_MAX = 256
+"""Longest command id of the contract layer; a longer text is replaced by its hash."""
+MAX_EVENTS = 32
+"""Events that one message may lead to inside a node; more is a bug."""
+
+
+class Settle(Protocol):
+    """Puts an intent to the contract layer, inside the unit of work."""
+
+    def __call__(self, uow: UnitOfWork, intent: Intent, command_id: str, now_ms: int) -> Outcome:
+        """Return what the contract layer answered."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A message that passed every check which needs no transaction."""
+
+    envelope: Envelope
+    side: Side
+    transaction_id: str
+    """Of the trade it belongs to: for a leg's callback that of its parent."""
+    authorization: str
+    received_us: int
+    ack_profile: str
+    reject_replay: bool
+    operator: Peer | None
+    """Where this node cascades to."""
+
+    @property
+    def variant(self) -> str:
+        """Return what tells callbacks apart of which several may answer one request."""
+        return self.envelope.digest if self.envelope.action in STREAM_CALLBACKS else ""
+
+
+class Units:
+    """The units of work of one node."""
+
+    def __init__(self, parts: NodeParts, settle: Settle) -> None:
+        """Take the node's parts and its way to the contract layer."""
+        self._parts = parts
+        self._settle = settle
+
+    # A peer's message
+
+    def take(self, uow: UnitOfWork, arrival: Arrival) -> Acknowledgement:
+        """Return the answer to a message: the stored one, or a new one stored with its effects.
+
+        Raises:
+            WireError: CTX_MESSAGE_ID_DUPLICATE, AUT_REPLAY_DETECTED; nothing is stored.
+        """
+        envelope = arrival.envelope
+        ids = MessageIds(envelope.message_id, envelope.transaction_id)
+        known = stored_answer(uow, envelope, arrival.variant)
+        if arrival.reject_replay and not uow.mark(_replay_key(arrival)):
+            raise WireError("AUT_REPLAY_DETECTED", "these signed bytes were seen before")
+        if known is not None:
+            return Acknowledgement(known.http_status, known.reply)
+        code: str | None = None
+        try:
+            notice = uow.savepoint(lambda: self._apply(uow, arrival))
+        except WireError as error:
+            if error.transient:
+                raise
+            answer, code = nack(arrival.ack_profile, ids, error), error.code
+        else:
+            if notice is None:
+                answer = ack(arrival.ack_profile, ids)
+            else:
+                answer = ack_without_callback(arrival.ack_profile, ids, notice)
+                code = notice.code
+        uow.add_inbox_row(_inbox_row(arrival, answer, code))
+        return answer
+
+    def _apply(self, uow: UnitOfWork, arrival: Arrival) -> WireError | None:
+        """Return the notice of an acknowledgement without callback, if there is one."""
+        envelope = arrival.envelope
+        if envelope.action.is_callback:
+            self._note_answer(uow, envelope)
+        if envelope.error is None:
+            self._check_history(uow, arrival)
+        event = Received(envelope)
+        return self._play(uow, arrival.side, arrival.transaction_id, event, arrival)
+
+    def _note_answer(self, uow: UnitOfWork, envelope: Envelope) -> None:
+        """Mark our request as answered."""
+        request = envelope.action.request
+        asked = uow.asked(envelope.message_id, request.value) if request is not None else None
+        if asked is None or asked.answer_digest is not None:
+            return
+        error = None if envelope.error is None else dict(envelope.error)
+        uow.save_asked(
+            replace(asked, state=AskedState.ANSWERED, answer_digest=envelope.digest, error=error)
+        )
+
+    def _check_history(self, uow: UnitOfWork, arrival: Arrival) -> None:
+        """Run the rules over earlier messages of the contract and remember this one.
+
+        A late callback of lower status is recorded and not applied, so it is not judged here.
+        """
+        envelope = arrival.envelope
+        contract_id = envelope.contract.get("contractId")
+        if not contract_id:
+            return
+        key = history_key(arrival.side, envelope.transaction_id, str(contract_id))
+        history = load_history(uow, key)
+        body = {"context": envelope.context, "message": envelope.message}
+        action = envelope.action.value
+        findings = [
+            finding
+            for finding in check_history(history, action, body)
+            if finding.wire_code is not None and finding.code != "P2P_HIST_STATUS"
+        ]
+        if findings:
+            first = findings[0]
+            raise WireError(str(first.wire_code), first.message, findings=tuple(findings))
+        save_history(uow, key, record(history, action, body))
+
+    # Our own wishes, timers and what became of our messages
+
+    def originate(self, uow: UnitOfWork, wish: Originated) -> None:
+        """Send a request of the node's own application.
+
+        Raises:
+            WireError: the trade does not allow it; AUT_UNAUTHORIZED_ACTION, another peer's.
+        """
+        trade = uow.trade(Side.BAP, wish.transaction_id)
+        if trade is not None and trade.peer.subscriber_id != wish.peer.subscriber_id:
+            code = "AUT_UNAUTHORIZED_ACTION"
+            msg = f"transaction {wish.transaction_id} is with {trade.peer.subscriber_id}"
+            raise WireError(code, msg, path="$.context.bpp_id")
+        self._play(uow, Side.BAP, wish.transaction_id, wish)
+
+    def asked_expired(self, uow: UnitOfWork, asked: Asked) -> None:
+        """Tell the trade that a request of ours got no callback in time."""
+        uow.save_asked(replace(asked, state=AskedState.EXPIRED))
+        row = uow.find_outbox(asked.message_id, asked.action)
+        acked = row is not None and row.state is OutboxState.SENT
+        event = NoAnswer(Action(asked.action), asked.message_id, acked)
+        self._tell(uow, asked.side, asked.transaction_id, event)
+
+    def row_ended(
+        self,
+        uow: UnitOfWork,
+        row: OutboxRow,
+        error: Mapping[str, Any] | None,
+        without_callback: bool,  # the drain's hook
+    ) -> None:
+        """Tell the trade that a message of ours was refused, given up, or stays unanswered."""
+        del without_callback
+        action = Action(row.action)
+        if action not in REQUESTS:
+            return
+        asked = uow.asked(row.message_id, row.action)
+        if asked is None or asked.state is not AskedState.OPEN:
+            return
+        reason = error or {"code": "NET_ACK_TIMEOUT", "message": "the peer did not answer"}
+        uow.save_asked(replace(asked, state=AskedState.FAILED, error=dict(reason)))
+        unknown = row.state is OutboxState.DEAD
+        event = NotTaken(action, row.message_id, reason, unknown)
+        self._tell(uow, row.side, row.transaction_id, event)
+
+    def trade_lapsed(self, uow: UnitOfWork, trade: Trade) -> None:
+        """End a trade whose terms ran out."""
+        self._play(uow, trade.side, trade.transaction_id, Lapsed())
+
+    def news(self, uow: UnitOfWork, caller: str, contract_id: str, news: News) -> None:
+        """Tell the platform of a contract what the ledger did."""
+        trade = uow.trade_of_contract(Side.GRID_OPERATOR, caller, contract_id)
+        if trade is not None:
+            self._play(uow, Side.GRID_OPERATOR, trade.transaction_id, news)
+
+    def _tell(self, uow: UnitOfWork, side: Side, transaction_id: str, event: Event) -> None:
+        trade = uow.trade(side, transaction_id)
+        if trade is None and side is Side.BPP:
+            trade = uow.trade_of_leg(transaction_id)
+        if trade is not None:
+            self._play(uow, side, trade.transaction_id, event)
+
+    # The loop
+
+    def _play(
+        self,
+        uow: UnitOfWork,
+        side: Side,
+        transaction_id: str,
+        event: Event,
+        arrival: Arrival | None = None,
+    ) -> WireError | None:
+        """Let the handlers decide until no event is left; return the first notice."""
+        waiting: deque[tuple[Side, str, Event]] = deque([(side, transaction_id, event)])
+        notice: WireError | None = None
+        for _ in range(MAX_EVENTS):
+            if not waiting:
+                return notice
+            side, transaction_id, event = waiting.popleft()
+            trade = uow.trade(side, transaction_id)
+            facts = self._facts(uow, side, event, arrival)
+            decision = handlers.decide(side, trade, event, facts)
+            notice = notice or decision.notice
+            self._save(uow, trade, decision)
+            for outgoing in decision.outgoing:
+                waiting.extend(self._send(uow, side, outgoing, arrival))
+            for intent in decision.intents:
+                assert isinstance(event, Received)
+                outcome = self._settle(uow, intent, _command_id(event, intent), facts.now_ms)
+                waiting.append((side, transaction_id, Settled(event, intent, outcome)))
+        raise AssertionError(event)
+
+    def _save(self, uow: UnitOfWork, before: Trade | None, decision: Decision) -> None:
+        for change in decision.stock:
+            offer = uow.offer(change.offer_id)
+            assert offer is not None
+            left = offer.available_micro_kwh + change.micro_kwh
+            uow.save_offer(replace(offer, available_micro_kwh=left))
+        if decision.trade is not None and decision.trade != before:
+            saved = uow.save_trade(decision.trade)
+            if decision.bind is not None:
+                uow.bind_contract(decision.bind, saved.transaction_id)
+
+    def _send(
+        self, uow: UnitOfWork, side: Side, outgoing: Outgoing, arrival: Arrival | None
+    ) -> list[tuple[Side, str, Event]]:
+        """Queue a message; one to this node itself is taken at once, in the same unit of work."""
+        self._remember(uow, side, outgoing)
+        if outgoing.deadline_ms is not None:
+            uow.save_asked(_asked(outgoing, side))
+        body = _encode(outgoing)
+        if outgoing.peer.subscriber_id == self._parts.me.subscriber_id:
+            return self._local(uow, outgoing, body)
+        now_ms = self._parts.clock.now_ms()
+        uow.enqueue(
+            OutboxRow(
+                peer=outgoing.peer.subscriber_id,
+                url=f"{outgoing.peer.uri.rstrip('/')}/{outgoing.action.value}",
+                kind=outgoing.kind,
+                action=outgoing.action.value,
+                side=side,
+                transaction_id=outgoing.context["transaction_id"],
+                message_id=outgoing.context["message_id"],
+                body=body,
+                created_ms=now_ms,
+                next_ms=now_ms,
+                expires_ms=outgoing.expires_ms,
+                request_authorization=_bound_to(uow, outgoing, arrival),
+            )
+        )
+        return []
+
+    def _local(
+        self, uow: UnitOfWork, outgoing: Outgoing, body: bytes
+    ) -> list[tuple[Side, str, Event]]:
+        """Return a message to this node itself as an event of its other side."""
+        envelope = read_own(strict_json.decode_object(body), body)
+        if not envelope.action.is_callback:
+            return [(Side.GRID_OPERATOR, envelope.transaction_id, Received(envelope))]
+        self._note_answer(uow, envelope)
+        parent = uow.trade_of_leg(envelope.transaction_id)
+        if parent is None:
+            return []
+        return [(Side.BPP, parent.transaction_id, Received(envelope))]
+
+    def _remember(self, uow: UnitOfWork, side: Side, outgoing: Outgoing) -> None:
+        """Add what we say ourselves to the contract's history."""
+        order = (outgoing.message or {}).get("order") or {}
+        contract_id = (order.get("beckn:orderAttributes") or {}).get("contractId")
+        if outgoing.error is not None or not contract_id:
+            return
+        key = history_key(side, outgoing.context["transaction_id"], str(contract_id))
+        body = {"context": outgoing.context, "message": outgoing.message}
+        changed = record(load_history(uow, key), outgoing.action.value, body)
+        save_history(uow, key, changed)
+
+    def _facts(self, uow: UnitOfWork, side: Side, event: Event, arrival: Arrival | None) -> Facts:
+        parts = self._parts
+        peer = arrival.envelope.sender.subscriber_id if arrival is not None else ""
+        facts = Facts(
+            now_ms=parts.clock.now_ms(),
+            me=parts.me,
+            new_id=parts.ids.new,
+            ttl_ms=parts.rules_for(peer).ttl_ms,
+            operator=arrival.operator if arrival is not None else None,
+        )
+        if not isinstance(event, Received) or event.envelope.action.is_callback:
+            return facts
+        if side is Side.BPP:
+            return _with_offers(uow, event.envelope, facts)
+        if side is Side.GRID_OPERATOR and event.envelope.action is Action.INIT:
+            return replace(facts, taken=_is_taken(uow, event.envelope))
+        return facts
+
+
+def stored_answer(uow: UnitOfWork, envelope: Envelope, variant: str) -> InboxRow | None:
+    """Return the stored row of a message that was received before.
+
+    Raises:
+        WireError: CTX_MESSAGE_ID_DUPLICATE, the same id came with another body.
+    """
+    row = uow.inbox_row(
+        envelope.sender.subscriber_id, envelope.message_id, envelope.action.value, variant
+    )
+    if row is not None and row.digest != envelope.digest:
+        code = "CTX_MESSAGE_ID_DUPLICATE"
+        msg = f"message id {envelope.message_id!r} was used before with another body"
+        raise WireError(code, msg, path="$.context.message_id")
+    return row
+
+
+def load_history(uow: UnitOfWork, key: str) -> ContractHistory | None:
+    """Return what earlier messages of a contract said."""
+    stored = uow.contract_history(key)
+    return None if stored is None else ContractHistory.from_data(strict_json.decode_object(stored))
+
+
+def save_history(uow: UnitOfWork, key: str, history: ContractHistory | None) -> None:
+    """Write it."""
+    if history is not None:
+        uow.save_contract_history(key, strict_json.encode(history.to_data()))
+
+
+def history_key(side: Side, transaction_id: str, contract_id: str) -> str:
+    """Return the key of a contract's history, by side and transaction."""
+    return f"{side}|{transaction_id}|{contract_id}"
+
+
+def _with_offers(uow: UnitOfWork, envelope: Envelope, facts: Facts) -> Facts:
+    if envelope.action is Action.DISCOVER:
+        open_offers = [
+            offer
+            for offer in uow.offers()
+            if (offer.valid_until_ms is None or facts.now_ms <= offer.valid_until_ms)
+            and offer.available_micro_kwh > 0
+        ]
+        return replace(facts, offers=open_offers)
+    offer = uow.offer(first_id(envelope.order, "beckn:offers"))
+    contract_id = str(envelope.contract.get("contractId", ""))
+    return replace(
+        facts,
+        offers=() if offer is None else (offer,),
+        bound_to=uow.contract_transaction(contract_id),
+    )
+
+
+def _is_taken(uow: UnitOfWork, envelope: Envelope) -> bool:
+    """Return whether the contract runs already under another transaction of the same platform."""
+    contract_id = str(envelope.contract.get("contractId", ""))
+    sender = envelope.bap.subscriber_id
+    other = uow.trade_of_contract(Side.GRID_OPERATOR, sender, contract_id)
+    return (
+        other is not None
+        and other.transaction_id != envelope.transaction_id
+        and other.state.value in ("CONFIRMED", "DELIVERING", "COMPLETED")
+    )
+
+
+def _asked(outgoing: Outgoing, side: Side) -> Asked:
+    assert outgoing.deadline_ms is not None
+    return Asked(
+        message_id=outgoing.context["message_id"],
+        action=outgoing.action.value,
+        side=side,
+        transaction_id=outgoing.context["transaction_id"],
+        peer=outgoing.peer.subscriber_id,
+        deadline_ms=outgoing.deadline_ms,
+    )
+
+
+def _bound_to(uow: UnitOfWork, outgoing: Outgoing, arrival: Arrival | None) -> str | None:
+    """Return the Authorization header of the request that a callback answers."""
+    request, message_id = outgoing.action.request, outgoing.context["message_id"]
+    if request is None:
+        return None
+    if arrival is not None and arrival.envelope.message_id == message_id:
+        return arrival.authorization
+    row = uow.inbox_row(outgoing.peer.subscriber_id, message_id, request.value, "")
+    return None if row is None else row.authorization
+
+
+def _encode(outgoing: Outgoing) -> bytes:
+    if outgoing.error is not None:
+        return error_callback(outgoing.context, outgoing.error, outgoing.message)
+    return strict_json.encode({"context": outgoing.context, "message": outgoing.message})
+
+
+def _inbox_row(arrival: Arrival, answer: Acknowledgement, code: str | None) -> InboxRow:
+    envelope = arrival.envelope
+    return InboxRow(
+        sender=envelope.sender.subscriber_id,
+        message_id=envelope.message_id,
+        action=envelope.action.value,
+        variant=arrival.variant,
+        digest=envelope.digest,
+        transaction_id=envelope.transaction_id,
+        received_us=arrival.received_us,
+        authorization=arrival.authorization,
+        http_status=answer.status,
+        reply=answer.body,
+        code=code,
+        body=envelope.raw,
+    )
+
+
+def _replay_key(arrival: Arrival) -> str:
+    return f"signature|{arrival.envelope.sender.subscriber_id}|{arrival.authorization}"
+
+
+def _command_id(received: Received, intent: Intent) -> str:
+    """Return the id under which a repeated message repeats its contract call."""
+    envelope = received.envelope
+    text = f"{intent.contract_id}:{envelope.action.value}:{envelope.message_id}"
+    if len(text) <= COMMAND_ID_MAX and text.isascii():
+        return text
+    return hashlib.sha256(text.encode()).hexdigest()

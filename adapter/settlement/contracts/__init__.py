@@ -1,0 +1,1 @@
+"""The functions of the contracts, one module per subject."""

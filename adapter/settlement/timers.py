@@ -1,0 +1,61 @@
+"""What the host's timer has to call now.
+
+A pure read; the ids are made from what is due, so a repeated poll gives the same commands and a
+repeated command replays.
+"""
+
+from itertools import islice
+
+from adapter.settlement.agreement_rows import Agreement, Transaction
+from adapter.settlement.commands import Command
+from adapter.settlement.rows import padded
+from adapter.settlement.state import LedgerStore, Span
+
+
+def due_commands(ledger: LedgerStore, now_ms: int, limit: int) -> list[Command]:
+    """Return at most `limit` commands for the actor `system`, in the order to be executed.
+
+    registry.expire_due when something is past its deadline, which also records agreements whose
+    delivery deadline passed; agreements.deliver_energy when all intervals are allocated on both
+    meters; agreements.settle_payment once the dispute window is over. Source: ruling R3.
+    """
+    commands = _expire(ledger, now_ms)
+    commands += _record(ledger, now_ms, limit)
+    commands += _settle(ledger, now_ms, limit)
+    return commands[:limit]
+
+
+def _expire(ledger: LedgerStore, now_ms: int) -> list[Command]:
+    overdue = ledger.find(Agreement, "due", "", Span(end=padded(now_ms)))
+    first = next(iter(overdue), None)
+    if first is None:
+        return []
+    command_id = f"timer:expire:{first.due_ms}:{first.purpose}:{first.recorded_to_ms}"
+    return [Command(command_id, "registry", "expire_due", {})]
+
+
+def _record(ledger: LedgerStore, now_ms: int, limit: int) -> list[Command]:
+    ready = islice(ledger.find(Agreement, "ready", ""), limit)
+    return [
+        Command(
+            f"timer:record:{agreement.agreement_no}:{agreement.recorded_to_ms}",
+            "agreements",
+            "deliver_energy",
+            {"agreement_no": agreement.agreement_no},
+        )
+        for agreement in ready
+        if agreement.due_ms is None or agreement.due_ms >= now_ms
+    ]
+
+
+def _settle(ledger: LedgerStore, now_ms: int, limit: int) -> list[Command]:
+    over = ledger.find(Transaction, "due", "", Span(end=padded(now_ms + 1)))
+    return [
+        Command(
+            f"timer:settle:{transaction.transaction_no}",
+            "agreements",
+            "settle_payment",
+            {"transaction_no": transaction.transaction_no},
+        )
+        for transaction in islice(over, limit)
+    ]

@@ -1,0 +1,138 @@
+"""What the host needs to know of the ledger: an agreement to speak about, and a summary."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from adapter.domain.instants import EPOCH_MS
+from adapter.domain.quantities import to_text
+from adapter.settlement import accounts
+from adapter.settlement.agreement_rows import (
+    Agreement,
+    AgreementState,
+    Allocation,
+    CapSnapshot,
+    Deviation,
+    Terms,
+    Transaction,
+)
+from adapter.settlement.contracts.payments import effective_state
+from adapter.settlement.contracts.proposals import agreement_of
+from adapter.settlement.rows import Genesis, padded
+from adapter.settlement.state import LedgerStore
+
+
+@dataclass(frozen=True, slots=True)
+class AllocationView:
+    """What one 15-minute interval gave, in millionths of a kWh."""
+
+    start_ms: int
+    end_ms: int
+    seller: int
+    """0 while open."""
+    buyer: int
+    """0 while open."""
+    is_complete: bool
+    """Both sides are allocated."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgreementView:
+    """An agreement as the host renders it; amounts in millionths."""
+
+    agreement_no: int
+    contract_id: str
+    caller: str
+    """Subscriber that proposed it."""
+    state: AgreementState
+    """Effective: a passed deadline shows before its command ran."""
+    terms: Terms
+    """Parties, meters, energy, price, rates, window, deadline, basis."""
+    currency: str
+    until_ms: int
+    """End of the proposal."""
+    seller_cap: CapSnapshot
+    """As of the proposal, without this agreement."""
+    buyer_cap: CapSnapshot
+    allocations: tuple[AllocationView, ...]
+    """In time order; an interval with nothing allocated yet is absent."""
+    delivered_seller: int
+    """Sum of what the source meter gave."""
+    delivered_buyer: int
+    """Sum of what the target meter took."""
+    transactions: tuple[Transaction, ...]
+    """In order of number: settle_quantity, value, wheeling, settled_ms, cycle_id."""
+    deviations: tuple[Deviation, ...]
+
+    @property
+    def paid(self) -> int:
+        """Return what the buyer has paid so far, all legs."""
+        return sum(part.value + part.wheeling + part.buyer_fee for part in self.transactions)
+
+
+def agreement_view(
+    ledger: LedgerStore, caller: str, ref: str | int, now_ms: int
+) -> AgreementView | None:
+    """Return an agreement by its number, or by the caller's contract id; None when unknown."""
+    if isinstance(ref, int):
+        agreement = ledger.get(Agreement, padded(ref))
+    else:
+        agreement = agreement_of(ledger, caller, ref)
+    return None if agreement is None else _view(ledger, agreement, now_ms)
+
+
+def _view(ledger: LedgerStore, agreement: Agreement, now_ms: int) -> AgreementView:
+    terms, key = agreement.terms, agreement.key
+    return AgreementView(
+        agreement_no=agreement.agreement_no,
+        contract_id=terms.contract_id,
+        caller=agreement.caller,
+        state=effective_state(agreement, now_ms),
+        terms=terms,
+        currency=_genesis(ledger).currency,
+        until_ms=agreement.until_ms,
+        seller_cap=agreement.seller_cap,
+        buyer_cap=agreement.buyer_cap,
+        allocations=tuple(map(_allocation, ledger.find(Allocation, "agreement", key))),
+        delivered_seller=agreement.seller.allocated,
+        delivered_buyer=agreement.buyer.allocated,
+        transactions=tuple(ledger.find(Transaction, "agreement", key)),
+        deviations=tuple(ledger.find(Deviation, "agreement", key)),
+    )
+
+
+def _allocation(part: Allocation) -> AllocationView:
+    is_complete = part.seller is not None and part.buyer is not None
+    end_ms = part.start_ms + EPOCH_MS
+    return AllocationView(part.start_ms, end_ms, part.seller or 0, part.buyer or 0, is_complete)
+
+
+def ledger_summary(ledger: LedgerStore, now_ms: int) -> dict[str, Any]:
+    """Return name, head, time, epoch and totals of a ledger, JSON values."""
+    head = ledger.head()
+    clock = {"time": now_ms, "epoch": now_ms // EPOCH_MS}
+    if head is None:
+        return {"seq": -1, **clock}
+    genesis = _genesis(ledger)
+    system = {account.id: account.posted for account in ledger.accounts(accounts.SYSTEM_OWNER)}
+    issued, retired = -system.get(accounts.ISSUED, 0), system.get(accounts.RETIRED, 0)
+    cash = -system.get(accounts.external(genesis.currency), 0)
+    return {
+        "ledger": genesis.ledger,
+        "currency": genesis.currency,
+        "seq": head.seq,
+        "head": head.hash,
+        **clock,
+        "totals": {
+            "grid_minted": to_text(issued),
+            "grid_retired": to_text(retired),
+            "grid_supply": to_text(issued - retired),
+            "cash": to_text(cash, genesis.digits),
+            "cap_in_use": to_text(system.get(accounts.IN_USE, 0)),
+        },
+    }
+
+
+def _genesis(ledger: LedgerStore) -> Genesis:
+    genesis = ledger.get(Genesis, "")
+    assert genesis is not None
+    return genesis

@@ -1,0 +1,269 @@
+"""One command at work: what it has changed so far, laid over the stored state.
+
+Contracts read and change only through this. Nothing reaches the store before the command has
+succeeded, so a refusal leaves no trace.
+"""
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any, TypeVar
+
+from adapter.domain.instants import EPOCH_MS, SECOND_MS
+from adapter.settlement import accounts
+from adapter.settlement.events import Event, make_event
+from adapter.settlement.postings import (
+    Direct,
+    HoldEvent,
+    HoldState,
+    MakeHold,
+    PostHold,
+    Posting,
+    VoidHold,
+    Why,
+    next_hold,
+    total,
+)
+from adapter.settlement.refusals import refusal
+from adapter.settlement.rows import Counter, Genesis, Parameters
+from adapter.settlement.settings import Settings
+from adapter.settlement.state import (
+    EVERYTHING,
+    Account,
+    Hold,
+    Index,
+    LedgerStore,
+    Row,
+    RowChange,
+    Span,
+    hold_order,
+)
+from adapter.settlement.units import INT64_MAX
+
+R = TypeVar("R", bound=Row)
+
+
+class Work:
+    """The state as a command sees and changes it."""
+
+    def __init__(
+        self, ledger: LedgerStore, *, seq: int, actor: str, user: str, now_ms: int
+    ) -> None:
+        """Begin.
+
+        Args:
+            ledger: the stored state; only read.
+            seq: number of the entry to be.
+            actor: who sent the command.
+            user: for whom: the actor, or the user it represents.
+            now_ms: the time of the command.
+        """
+        self.ledger = ledger
+        self.seq = seq
+        self.actor = actor
+        self.user = user
+        self.now_ms = now_ms
+        self.postings: list[Posting] = []
+        self.events: list[Event] = []
+        self.accounts: dict[str, Account] = {}
+        self.holds: dict[str, Hold] = {}
+        self.rows: dict[tuple[type[Row], str], RowChange] = {}
+        self._seen: dict[tuple[type[Row], str], Row | None] = {}
+        self._settings: Settings | None = None
+
+    # Rows
+
+    def get(self, kind: type[R], key: str) -> R | None:
+        """Return one row as it is now."""
+        place = (kind, key)
+        if place not in self._seen:
+            self._seen[place] = self.ledger.get(kind, key)
+        return self._seen[place]  # type: ignore[return-value]  # stored under its own kind
+
+    def find(
+        self,
+        kind: type[R],
+        name: str,
+        value: str,
+        span: Span = EVERYTHING,
+        *,
+        limit: int | None = None,
+    ) -> list[R]:
+        """Return the listed rows as they are now, in order, at most `limit`."""
+        listed: list[tuple[str, str, R]] = []
+        for place, change in self.rows.items():
+            if place[0] is kind:
+                listed += _listed(change.new, name, value, span)  # type: ignore[arg-type]
+        changed = bool(listed)
+        stored = self.ledger.find(kind, name, value, span)
+        for row in islice(stored, None if limit is None else limit + len(self.rows)):
+            if (kind, row.key) not in self.rows:
+                self._seen.setdefault((kind, row.key), row)
+                listed += _listed(row, name, value, span)
+        if changed:
+            listed.sort(key=lambda item: item[:2], reverse=span.newest_first)
+        return [row for _, _, row in listed[:limit]]
+
+    def put(self, row: Row) -> None:
+        """Write a row."""
+        place = (type(row), row.key)
+        change = self.rows.get(place)
+        old = change.old if change else self.get(type(row), row.key)
+        self.rows[place] = RowChange(old, row)
+        self._seen[place] = row
+
+    def next_number(self, series: str) -> int:
+        """Return the next number of a series, from 1."""
+        counter = self.get(Counter, series)
+        number = counter.last + 1 if counter else 1
+        self.put(Counter(series, number))
+        return number
+
+    # What every contract needs to know
+
+    @property
+    def genesis(self) -> Genesis:
+        """Return what entry 0 fixed."""
+        genesis = self.get(Genesis, "")
+        assert genesis is not None
+        return genesis
+
+    @property
+    def settings(self) -> Settings:
+        """Return the settings in force now."""
+        if self._settings is None:
+            self._settings = effective_settings(self.get(Parameters, ""), self.now_ms)
+        return self._settings
+
+    @property
+    def next_epoch_ms(self) -> int:
+        """Return the next 15-minute boundary, strictly after now."""
+        return self.now_ms - self.now_ms % EPOCH_MS + EPOCH_MS
+
+    def after(self, seconds: int) -> int:
+        """Return the instant so many seconds from now."""
+        return self.now_ms + seconds * SECOND_MS
+
+    def emit(self, name: str, fields: Mapping[str, Any]) -> None:
+        """Add an event; fields that are None are left out."""
+        self.events.append(make_event(name, fields))
+
+    # Balances
+
+    def account(self, account_id: str) -> Account | None:
+        """Return an account as it is now."""
+        return self.accounts.get(account_id) or self.ledger.account(account_id)
+
+    def available(self, account_id: str) -> int:
+        """Return what an account can move or hold; 0 when it was never opened."""
+        account = self.account(account_id)
+        return account.available if account else 0
+
+    def open_account(self, account_id: str) -> None:
+        """Open an account with nothing on it, unless it is open."""
+        if self.account(account_id) is None:
+            self.accounts[account_id] = Account(account_id)
+
+    def require(self, account_id: str, amount: int, code: str, what: str) -> None:
+        """Check that an account has enough.
+
+        Raises:
+            ContractError: `code`, with needed and available.
+        """
+        available = self.available(account_id)
+        if available < amount:
+            msg = f"{what}: {amount} needed, {available} available, in millionths"
+            raise refusal(code, msg, needed=str(amount), available=str(available))
+
+    def open_holds(self, purpose: str) -> list[Hold]:
+        """Return the pending holds for `purpose`, oldest first."""
+        stored = [h for h in self.ledger.open_holds(purpose) if h.id not in self.holds]
+        mine = [
+            hold
+            for hold in self.holds.values()
+            if hold.purpose == purpose and hold.state is HoldState.PENDING
+        ]
+        return sorted(stored + mine, key=lambda hold: hold_order(hold.id))
+
+    def direct(self, source: str, target: str, amount: int) -> None:
+        """Move `amount` now; the caller has checked that it is there."""
+        assert amount > 0
+        assert source != target
+        self._move(source, -amount, 0)
+        self._move(target, amount, 0)
+        self.postings.append(Direct(source, target, amount))
+
+    def hold(self, account_id: str, amount: int, purpose: str, until_ms: int = 0) -> str:
+        """Set `amount` aside and return the id of the hold; the caller has checked the balance."""
+        assert amount > 0
+        hold_id = f"{self.seq}.{len(self.postings)}"
+        self._move(account_id, 0, amount)
+        self.holds[hold_id] = Hold(hold_id, account_id, amount, purpose, until_ms)
+        self.postings.append(MakeHold(hold_id, account_id, amount, purpose, until_ms))
+        return hold_id
+
+    def post(self, hold_id: str, legs: list[tuple[str, int]]) -> int:
+        """Use a hold for `legs` and return what they leave of it, which is released."""
+        hold = self.known_hold(hold_id)
+        used = total(legs)
+        assert legs
+        assert all(amount > 0 for _, amount in legs)
+        assert used <= hold.amount
+        self._resolve(hold, HoldEvent.POST, used)
+        self._move(hold.account, -used, -hold.amount)
+        for target, amount in legs:
+            assert target != hold.account
+            self._move(target, amount, 0)
+        self.postings.append(PostHold(hold_id, tuple(legs)))
+        return hold.amount - used
+
+    def void(self, hold_id: str, why: Why) -> int:
+        """Release a hold and return its amount."""
+        hold = self.known_hold(hold_id)
+        self._resolve(hold, HoldEvent.TIMEOUT if why is Why.EXPIRE else HoldEvent.VOID, 0)
+        self._move(hold.account, 0, -hold.amount)
+        self.postings.append(VoidHold(hold_id, why))
+        return hold.amount
+
+    def known_hold(self, hold_id: str) -> Hold:
+        """Return a hold that was made earlier."""
+        hold = self.holds.get(hold_id) or self.ledger.hold(hold_id)
+        assert hold is not None, f"no hold {hold_id}"
+        return hold
+
+    def _resolve(self, hold: Hold, event: HoldEvent, used: int) -> None:
+        state = next_hold(hold.state, event)
+        self.holds[hold.id] = Hold(
+            hold.id, hold.account, hold.amount, hold.purpose, hold.until_ms, state, used
+        )
+
+    def _move(self, account_id: str, posted: int, held: int) -> None:
+        """Change a balance and keep it sound."""
+        old = self.account(account_id) or Account(account_id)
+        new = Account(account_id, old.posted + posted, old.held + held)
+        if abs(new.posted) > INT64_MAX:
+            raise refusal("OVERFLOW", f"{account_id} would leave the 64-bit range")
+        sound = accounts.is_system(account_id) or 0 <= new.held <= new.posted
+        assert sound, f"{account_id}: posted {new.posted}, held {new.held}"
+        self.accounts[account_id] = new
+
+
+def effective_settings(parameters: Parameters | None, now_ms: int) -> Settings:
+    """Return the settings in force at an instant."""
+    assert parameters is not None
+    return Settings(
+        **{
+            name: value if now_ms >= from_ms else before
+            for name, value, from_ms, before in parameters.values
+        }  # type: ignore[arg-type]  # each value was checked by its kind when it was set
+    )
+
+
+def _listed(row: R, name: str, value: str, span: Span) -> Iterator[tuple[str, str, R]]:
+    """Give (sort, key, row) if the row is listed there."""
+    for index in row.indexes():
+        if _matches(index, name, value, span):
+            yield index.sort, row.key, row
+
+
+def _matches(index: Index, name: str, value: str, span: Span) -> bool:
+    return index[:2] == (name, value) and span.start <= index.sort < span.end

@@ -1,0 +1,134 @@
+"""Schema documents and examples, from the checkout or from the installed package.
+
+The documents under schema/ refer to one another by relative paths. Here they become one
+self-contained OpenAPI document, which is what `protocol.schemas.Schemas` takes: nothing is ever
+fetched. Reading all of them takes 30 ms, once per process.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+API = "api/v2/openapi.yaml"
+"""The document with one path per action; the others are bundled into it."""
+_PACKAGE = Path(__file__).resolve().parents[1]
+_SCHEMAS = "#/components/schemas/"
+
+
+class _Loader(yaml.CSafeLoader):
+    """Safe loader whose numbers with a point are Decimals."""
+
+
+def _decimal(loader: yaml.CSafeLoader, node: yaml.ScalarNode) -> Decimal:
+    return Decimal(str(loader.construct_scalar(node)))
+
+
+_Loader.add_constructor("tag:yaml.org,2002:float", _decimal)
+
+
+class DocumentError(Exception):
+    """A schema document that is missing or refers to something that is not there."""
+
+
+def data_folder(name: str) -> Path:
+    """Return the folder `schema` or `examples`, installed or in the checkout.
+
+    Raises:
+        DocumentError: there is none.
+    """
+    for parent in (_PACKAGE / "_data", _PACKAGE.parent):
+        if (parent / name).is_dir():
+            return parent / name
+    msg = f"no folder {name} beside {_PACKAGE}"
+    raise DocumentError(msg)
+
+
+@lru_cache(maxsize=1)
+def load_documents() -> Mapping[str, Any]:
+    """Return every schema document by its path below schema/, e.g. `EnergyOffer/v1/...`."""
+    root = data_folder("schema")
+    return {
+        path.relative_to(root).as_posix(): yaml.load(path.read_bytes(), Loader=_Loader)
+        for path in sorted(root.rglob("*.yaml"))
+    }
+
+
+@lru_cache(maxsize=1)
+def load_bundle() -> Mapping[str, Any]:
+    """Return one OpenAPI document with one path per action and no reference out of itself."""
+    return bundle(load_documents())
+
+
+def bundle(documents: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the API document with all others merged into its components.
+
+    A schema of `EnergyOffer/v1/attributes.yaml` becomes `EnergyOffer.<name>`.
+
+    Raises:
+        DocumentError: a reference leads nowhere or out of the documents.
+    """
+    result: dict[str, Any] = copy.deepcopy(documents[API])
+    _rename_references(result, API)
+    schemas = result["components"]["schemas"]
+    for name, document in documents.items():
+        if name == API:
+            continue
+        for schema_name, schema in document["components"]["schemas"].items():
+            renamed = copy.deepcopy(schema)
+            _rename_references(renamed, name)
+            schemas[_prefix(name) + schema_name] = renamed
+    for reference in _references(result):
+        target: Any = result
+        for key in reference["$ref"].removeprefix("#/").split("/"):
+            if key not in target:
+                msg = f"{reference['$ref']} leads nowhere"
+                raise DocumentError(msg)
+            target = target[key]
+    return result
+
+
+def _prefix(document_name: str) -> str:
+    return "" if document_name == API else document_name.partition("/")[0] + "."
+
+
+def _rename_references(node: object, document_name: str) -> None:
+    """Turn references of a document into references inside the bundle."""
+    for mapping in _references(node):
+        file, _, fragment = mapping["$ref"].partition("#")
+        if not fragment.startswith(_SCHEMAS[1:]):
+            if not file:
+                continue  # responses and the like stay in the API document
+            msg = f"{document_name} refers to {mapping['$ref']}"
+            raise DocumentError(msg)
+        target = _resolve(document_name, file) if file else document_name
+        mapping["$ref"] = _SCHEMAS + _prefix(target) + fragment.rpartition("/")[2]
+
+
+def _resolve(document_name: str, file: str) -> str:
+    if "://" in file or file.startswith("/"):
+        msg = f"{document_name} refers out of the schema folder: {file}"
+        raise DocumentError(msg)
+    parts = list(PurePosixPath(document_name).parent.parts)
+    for part in PurePosixPath(file).parts:
+        if part == "..":
+            parts.pop()
+        else:
+            parts.append(part)
+    return "/".join(parts)
+
+
+def _references(node: object) -> Iterator[dict[str, Any]]:
+    """Give each mapping with a `$ref` text."""
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            yield node
+        for value in node.values():
+            yield from _references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _references(value)

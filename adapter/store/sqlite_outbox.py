@@ -1,0 +1,182 @@
+"""Messages to send, in SQLite.
+
+The rows of one (peer, transaction) form a line, and at most one of a line is in flight. A line's
+head has `ready_ms`, the others have not: what holds is in the first migration, beside the table.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from adapter.service.records import LoggedMessage, OutboxRow, OutboxState
+from adapter.store.errors import StoreError
+from adapter.store.rows import (
+    OUTBOX_CHANGED,
+    OUTBOX_COLUMNS,
+    OUTBOX_STORED,
+    outbox_changes,
+    outbox_from,
+    outbox_values,
+)
+from adapter.store.sqlite_inbox import NO_OPEN_TRADE, OURSELVES
+from adapter.store.sqlite_table import NUMBER, Table, names, places
+
+_SELECTED = ", ".join(
+    "outbox_body.body" if column == "body" else f"outbox.{column}" for column in OUTBOX_COLUMNS
+)
+# CROSS JOIN: SQLite then reads the outbox first, by the index that the condition names.
+_ROWS = f"SELECT {_SELECTED} FROM outbox CROSS JOIN outbox_body USING (id)"
+
+_HEAD = """
+SELECT id, state FROM outbox WHERE transaction_number = ? AND peer = ? AND ready_ms IS NOT NULL
+"""
+_ADD = f"""
+INSERT INTO outbox ({names(OUTBOX_STORED)}, transaction_number, ready_ms)
+VALUES ({places(OUTBOX_STORED)}, ?, CASE WHEN EXISTS ({_HEAD}) THEN NULL ELSE ? END)
+"""
+_ADD_BODY = "INSERT INTO outbox_body (id, body) VALUES (?, ?)"
+_ONE = f"{_ROWS} WHERE outbox.id = ?"
+_OF_MESSAGE = f"{_ROWS} WHERE message_id = ? AND action = ? ORDER BY outbox.id DESC LIMIT 1"
+_OF_TRANSACTION = f"{_ROWS} WHERE transaction_number = {NUMBER} ORDER BY outbox.id"
+_DEAD = f"{_ROWS} WHERE state = 'DEAD' ORDER BY outbox.id LIMIT ?"
+_READY = f"{_ROWS} WHERE ready_ms <= ? ORDER BY ready_ms, outbox.id LIMIT ?"
+_NEXT = "SELECT min(ready_ms) FROM outbox WHERE ready_ms IS NOT NULL"
+
+_CLAIM = "UPDATE outbox SET state = 'CLAIMED', ready_ms = ? WHERE id = ?"
+_CHANGES = ", ".join(f"{column} = ?" for column in OUTBOX_CHANGED)
+_SAVE = f"UPDATE outbox SET {_CHANGES}, ready_ms = ? WHERE id = ?"
+_STEP_BACK = "UPDATE outbox SET ready_ms = NULL WHERE id = ?"
+_STEP_UP = """
+UPDATE outbox SET ready_ms = next_ms WHERE id = (
+    SELECT id FROM outbox
+    WHERE transaction_number = ? AND peer = ? AND state = 'DUE' AND ready_ms IS NULL
+    ORDER BY id LIMIT 1)
+"""
+_LEASE = "SELECT ready_ms FROM outbox WHERE id = ?"
+
+_OLD = f"""
+SELECT id, message_id, action, transaction_number FROM outbox AS message
+WHERE state IN ('SENT', 'REFUSED') AND created_ms < ? AND {NO_OPEN_TRADE}
+ORDER BY created_ms LIMIT ?
+"""
+_DELETE = "DELETE FROM outbox WHERE id = ?"
+_DELETE_ATTEMPTS = "DELETE FROM attempt WHERE message_id = ? AND action = ?"
+_DELETE_ASKED = "DELETE FROM asked WHERE message_id = ? AND action = ? AND state <> 'OPEN'"
+
+_OPEN = (OutboxState.DUE, OutboxState.CLAIMED)
+
+
+class OutboxTable(Table):
+    """The outbox part of a unit of work."""
+
+    __slots__ = ()
+
+    def enqueue(self, row: OutboxRow) -> int:
+        """Queue a message, which is DUE; return its id."""
+        assert row.state is OutboxState.DUE, row.state
+        number = self._number(row.transaction_id)
+        values = (*outbox_values(row), number, number, row.peer, row.next_ms)
+        added = self._connection.execute(_ADD, values)
+        row_id = added.lastrowid
+        assert row_id is not None
+        self._connection.execute(_ADD_BODY, (row_id, row.body))
+        return row_id
+
+    def outbox_row(self, row_id: int) -> OutboxRow | None:
+        """Return one outbox row."""
+        return self._row(_ONE, (row_id,))
+
+    def find_outbox(self, message_id: str, action: str) -> OutboxRow | None:
+        """Return the newest outbox row of a message."""
+        return self._row(_OF_MESSAGE, (message_id, action))
+
+    def claim_outbox(self, now_ms: int, lease_ms: int, limit: int) -> Sequence[OutboxRow]:
+        """Claim due rows, longest due first, at most one per (peer, transaction).
+
+        A row is due when it is DUE and `next_ms` has come, or CLAIMED with a lease that ended. A
+        row behind an earlier unsent row of its (peer, transaction) waits; one that is DEAD is not
+        waited for.
+        """
+        rows = self._rows(_READY, (now_ms, limit))
+        self._connection.executemany(_CLAIM, [(now_ms + lease_ms, row.id) for row in rows])
+        return [replace(row, state=OutboxState.CLAIMED) for row in rows]
+
+    def save_outbox(self, row: OutboxRow) -> None:
+        """Write a row back after an attempt; peer, transaction, message and body stay.
+
+        Raises:
+            StoreError: there is no such row.
+        """
+        line = (self._number(row.transaction_id), row.peer)
+        head = self._connection.execute(_HEAD, line).fetchone()
+        other = None if head is None or head[0] == row.id else head
+        if other is not None and row.state is OutboxState.DUE and other[1] == OutboxState.DUE:
+            # A dead letter is sent again; the line forms anew.
+            self._connection.execute(_STEP_BACK, (other[0],))
+            other = None
+        values = (*outbox_changes(row), self._lease_end(row), row.id)
+        if self._connection.execute(_SAVE, values).rowcount != 1:
+            msg = f"there is no outbox row {row.id}"
+            raise StoreError(msg)
+        if other is None and row.state is not OutboxState.CLAIMED:
+            self._connection.execute(_STEP_UP, line)
+
+    def next_outbox_ms(self) -> int | None:
+        """Return when the next row becomes due or a lease ends, None when nothing waits."""
+        earliest: int | None = self._connection.execute(_NEXT).fetchone()[0]
+        return earliest
+
+    def dead_outbox(self, limit: int) -> Sequence[OutboxRow]:
+        """Return dead letters, oldest first."""
+        return self._rows(_DEAD, (limit,))
+
+    def sent_messages(self, transaction_id: str) -> Sequence[LoggedMessage]:
+        """Return the messages out of one transaction, in the order they were queued."""
+        return [_logged(row) for row in self._rows(_OF_TRANSACTION, (transaction_id,))]
+
+    def prune_outbox(self, before_us: int, limit: int) -> Sequence[int]:
+        """Delete the oldest delivered messages queued before then of which no trade is open.
+
+        What was kept beside them goes too: the headers of their attempts and, when answered, the
+        request they were. Returns the number of the transaction of each.
+        """
+        old = self._connection.execute(_OLD, (before_us // 1_000, limit)).fetchall()
+        messages = [(message_id, action) for _, message_id, action, _ in old]
+        self._connection.executemany(_DELETE, [(row_id,) for row_id, *_ in old])
+        self._connection.executemany(_DELETE_ATTEMPTS, messages)
+        self._connection.executemany(_DELETE_ASKED, messages)
+        return [number for *_, number in old]
+
+    def _lease_end(self, row: OutboxRow) -> int | None:
+        """Return the lease of a row that stays in flight, which a save does not change."""
+        if row.state is not OutboxState.CLAIMED:
+            return None
+        lease: tuple[int] | None = self._connection.execute(_LEASE, (row.id,)).fetchone()
+        return None if lease is None else lease[0]
+
+    def _row(self, sql: str, key: tuple[Any, ...]) -> OutboxRow | None:
+        found = self._connection.execute(sql, key).fetchone()
+        return None if found is None else outbox_from(found)
+
+    def _rows(self, sql: str, key: tuple[Any, ...]) -> Sequence[OutboxRow]:
+        return [outbox_from(values) for values in self._connection.execute(sql, key)]
+
+
+def _logged(row: OutboxRow) -> LoggedMessage:
+    return LoggedMessage(
+        direction="out",
+        at_us=row.created_ms * 1_000 if row.sent_us is None else row.sent_us,
+        sender=OURSELVES,
+        receiver=row.peer,
+        action=row.action,
+        transaction_id=row.transaction_id,
+        message_id=row.message_id,
+        state=row.state.value,
+        http_status=row.http_status,
+        code=row.code,
+        signature=row.ack_signature,
+        attempts=row.attempts,
+        next_ms=row.next_ms if row.state in _OPEN else None,
+        took_us=row.took_us,
+        body=row.body,
+    )

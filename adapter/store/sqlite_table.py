@@ -1,0 +1,48 @@
+"""What the tables of a unit of work share: the connection, and the numbers of transactions."""
+
+from collections.abc import Sequence
+
+from adapter.store.sqlite_connection import Connection
+
+NUMBER = "(SELECT number FROM wire_transaction WHERE transaction_id = ?)"
+"""Number of a transaction, in conditions; NULL, which equals nothing, when it has none."""
+
+_NUMBER = "SELECT number FROM wire_transaction WHERE transaction_id = ?"
+_GIVE_NUMBER = "INSERT INTO wire_transaction (transaction_id) VALUES (?)"
+
+
+class Table:
+    """Reads and writes some tables inside the open transaction of a connection."""
+
+    __slots__ = ("_connection", "_numbers")
+
+    def __init__(self, connection: Connection) -> None:
+        """Work inside the open transaction of `connection`."""
+        self._connection = connection
+        self._numbers: dict[str, int] = {}
+
+    def _number(self, transaction_id: str) -> int:
+        """Return the number of a transaction, a new one when it has none.
+
+        Remembered until a savepoint is rolled back, which may take the number away.
+        """
+        number = self._numbers.get(transaction_id)
+        if number is None:
+            found = self._connection.execute(_NUMBER, (transaction_id,)).fetchone()
+            if found is None:
+                number = self._connection.execute(_GIVE_NUMBER, (transaction_id,)).lastrowid
+                assert number is not None
+            else:
+                number = int(found[0])
+            self._numbers[transaction_id] = number
+        return number
+
+
+def names(columns: Sequence[str]) -> str:
+    """Return a list of columns for a statement."""
+    return ", ".join(columns)
+
+
+def places(columns: Sequence[str]) -> str:
+    """Return as many places for values as there are columns."""
+    return ", ".join("?" for _ in columns)

@@ -1,0 +1,1 @@
+"""The world outside: clock, keys, registries, HTTP towards peers. Implements ports."""

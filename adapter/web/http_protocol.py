@@ -1,0 +1,140 @@
+"""uvicorn's HTTP protocol with bounds on the request head.
+
+uvicorn alone keeps an unfinished head open for ever and takes one of any size. Here a head must
+be complete within 10 s and 16 KiB, else 408 or 431 and the connection ends.
+Source: ruling R14; quality targets, traps and S18.
+"""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+
+from adapter.protocol.acks import MessageIds, nack
+from adapter.web.body import RequestError
+
+HEAD_S = 10
+MAX_HEAD = 16 * 1_024
+"""Bytes, request line included."""
+
+
+class BoundedHttpProtocol(HttpToolsProtocol):
+    """To be given to uvicorn as `http`."""
+
+    head_s: float = HEAD_S
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Take what uvicorn gives."""
+        super().__init__(*args, **kwargs)
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._in_head = True
+        """Whether what comes next belongs to a head."""
+        self._steps = 0
+        """Beginnings and ends of messages seen."""
+        self._unparsed = 0
+        """Bytes since the last step; a field that never ends is seen here first."""
+        self._parsed = 0
+        """Bytes of complete fields of this head."""
+        self._refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start waiting for the first head."""
+        super().connection_made(transport)
+        self._start_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes, unless the connection is being given up."""
+        if self._refused:
+            return
+        steps = self._steps
+        super().data_received(data)
+        self._unparsed = self._unparsed + len(data) if steps == self._steps else 0
+        if self._in_head and self._unparsed > MAX_HEAD:
+            self._refuse(431, f"the request head is longer than {MAX_HEAD} bytes")
+
+    def on_message_begin(self) -> None:
+        """Start counting a head."""
+        super().on_message_begin()
+        self._steps += 1
+        self._in_head = True
+        self._parsed = 0
+        self._start_timer()
+
+    def on_url(self, url: bytes) -> None:
+        """Count the request line."""
+        super().on_url(url)
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Count a header field, or a trailer after the body."""
+        super().on_header(name, value)
+        self._count(len(name) + len(value) + 4)
+
+    def on_headers_complete(self) -> None:
+        """Hand the request over, if its head is within bounds."""
+        self._in_head = False
+        self._stop_timer()
+        if not self._refused:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of a body."""
+        if not self._refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Take the end of a body; a head may follow."""
+        self._steps += 1
+        self._in_head = True
+        if not self._refused:
+            super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Wait for another head, should anything come before uvicorn ends the idle connection."""
+        super().on_response_complete()
+        if self._head_timer is None and not self.transport.is_closing():
+            self._start_timer()
+
+    def _start_timer(self) -> None:
+        self._stop_timer()
+        self._head_timer = self.loop.call_later(self.head_s, self._head_is_late)
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_is_late(self) -> None:
+        self._refuse(408, f"the request head did not come within {HEAD_S} s")
+
+    def _count(self, size: int) -> None:
+        self._parsed += size
+        if self._parsed > MAX_HEAD and not self._refused:
+            self._refuse(431, f"the request head is longer than {MAX_HEAD} bytes")
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answer and close; what else comes is not read."""
+        self._refused = True
+        self._stop_timer()
+        if self.transport.is_closing():
+            return
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None or cycle.response_complete:  # else it would stand inside another answer
+            error = RequestError(status, "SCH_INVALID_FORMAT", message)
+            body = nack("onix", MessageIds(), error).body
+            self.transport.write(
+                STATUS_LINE[status]
+                + b"content-type: application/json\r\nconnection: close\r\n"
+                + b"content-length: %d\r\n\r\n" % len(body)
+                + body
+            )
+        self.transport.close()

@@ -1,0 +1,181 @@
+"""`/offers`: the catalogue of a seller's platform. Source: interfaces, section 3."""
+
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel, Field, model_validator
+
+from adapter.bootstrap import Node
+from adapter.domain.instants import format_instant
+from adapter.domain.offers import Offer
+from adapter.domain.parties import NodeRole
+from adapter.domain.quantities import minor_digits, to_text
+from adapter.web.auth import Guard
+from adapter.web.errors import json_response, not_offered
+from adapter.web.models import (
+    Body,
+    Currency,
+    Instant,
+    MeterId,
+    Micro,
+    OfferId,
+    PositiveMicro,
+    SourceType,
+    model_body,
+    read_model,
+    refusals,
+)
+
+_EXAMPLE = {
+    "offer_id": "roof-7-march",
+    "source_meter_id": "meter-roof-7",
+    "source_type": "SOLAR",
+    "available_kwh": "40",
+    "price_per_kwh": "0.15",
+    "currency": "USD",
+    "production_start": "2026-03-02T08:00:00Z",
+    "production_end": "2026-03-02T16:00:00Z",
+}
+
+
+class NewOffer(Body):
+    """Energy from one meter at a fixed price, as long as the stock lasts."""
+
+    offer_id: OfferId
+    source_meter_id: MeterId
+    source_type: SourceType
+    available_kwh: PositiveMicro = Field(description="The stock in kWh.")
+    price_per_kwh: Micro
+    currency: Currency
+    minimum_kwh: PositiveMicro | None = Field(None, description="Least energy of one trade.")
+    maximum_kwh: PositiveMicro | None = Field(None, description="Most energy of one trade.")
+    valid_from: Instant | None = None
+    valid_until: Instant | None = Field(None, description="Judged at select, init and confirm.")
+    production_start: Instant
+    production_end: Instant
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "NewOffer":
+        spans = (
+            ("production_start", self.production_start, "production_end", self.production_end),
+            ("valid_from", self.valid_from, "valid_until", self.valid_until),
+        )
+        for first, start, second, end in spans:
+            if start is not None and end is not None and end <= start:
+                msg = f"{second} is not after {first}"
+                raise ValueError(msg)
+        least, most = self.minimum_kwh, self.maximum_kwh
+        if least is not None and most is not None and most < least:
+            msg = "maximum_kwh is below minimum_kwh"
+            raise ValueError(msg)
+        return self
+
+    def offer(self, now_ms: int) -> Offer:
+        """Return the offer as the catalogue keeps it."""
+        return Offer(
+            offer_id=self.offer_id,
+            source_meter_id=self.source_meter_id,
+            source_type=self.source_type,
+            currency=self.currency,
+            price_micro_per_kwh=self.price_per_kwh,
+            available_micro_kwh=self.available_kwh,
+            production_start_ms=self.production_start,
+            production_end_ms=self.production_end,
+            created_ms=now_ms,
+            minimum_micro_kwh=self.minimum_kwh,
+            maximum_micro_kwh=self.maximum_kwh,
+            valid_from_ms=self.valid_from,
+            valid_until_ms=self.valid_until,
+        )
+
+
+class OfferModel(BaseModel):
+    """An offer with what is left of it; numbers are decimal strings, times RFC 3339 in UTC."""
+
+    offer_id: str
+    source_meter_id: str
+    source_type: str
+    available_kwh: str = Field(description="What is not yet taken by an init.")
+    price_per_kwh: str
+    currency: str
+    minimum_kwh: str | None = None
+    maximum_kwh: str | None = None
+    valid_from: str | None = None
+    valid_until: str | None = None
+    production_start: str
+    production_end: str
+    created: str
+
+
+class OfferList(BaseModel):
+    """All offers that are not withdrawn, oldest first."""
+
+    offers: list[OfferModel]
+
+
+def offers_router(node: Node, guard: Guard) -> APIRouter:
+    """Return the paths of `/offers`."""
+
+    def sellers_only() -> None:
+        if not {NodeRole.BPP, NodeRole.MARKET} & node.parts.roles:
+            raise not_offered("this node is no seller's platform (role bpp)")
+
+    router = APIRouter(
+        tags=["offers"], dependencies=[Depends(guard.application), Depends(sellers_only)]
+    )
+
+    @router.post(
+        "/offers",
+        status_code=201,
+        response_model=OfferModel,
+        responses=refusals(400, 401, 404, 409, 503),
+        openapi_extra=model_body(NewOffer, _EXAMPLE),
+    )
+    async def publish(request: Request) -> Response:
+        """Publish an offer; the same again changes nothing, another body for its id is refused."""
+        wanted = await read_model(request, NewOffer)
+        offer = await node.catalogue.publish(wanted.offer(node.parts.clock.now_ms()))
+        return json_response(201, offer_to_wire(offer))
+
+    @router.get("/offers", response_model=OfferList, responses=refusals(401, 404))
+    async def offers() -> Response:
+        """List all offers that are not withdrawn, oldest first."""
+        listed = [offer_to_wire(offer) for offer in await node.catalogue.offers()]
+        return json_response(200, {"offers": listed})
+
+    @router.delete("/offers/{offer_id}", status_code=204, responses=refusals(401, 404))
+    async def withdraw(offer_id: str) -> Response:
+        """Take an offer off the catalogue; trades that took it up go on."""
+        await node.catalogue.withdraw(offer_id)
+        return Response(status_code=204)
+
+    return router
+
+
+def offer_to_wire(offer: Offer) -> dict[str, Any]:
+    """Return an offer as our own interface shows it, without what it leaves open."""
+    digits = minor_digits(offer.currency)
+    shown: dict[str, Any] = {
+        "offer_id": offer.offer_id,
+        "source_meter_id": offer.source_meter_id,
+        "source_type": offer.source_type,
+        "available_kwh": to_text(offer.available_micro_kwh),
+        "price_per_kwh": to_text(offer.price_micro_per_kwh, digits),
+        "currency": offer.currency,
+        "minimum_kwh": _text(offer.minimum_micro_kwh),
+        "maximum_kwh": _text(offer.maximum_micro_kwh),
+        "valid_from": _instant(offer.valid_from_ms),
+        "valid_until": _instant(offer.valid_until_ms),
+        "production_start": format_instant(offer.production_start_ms),
+        "production_end": format_instant(offer.production_end_ms),
+        "created": format_instant(offer.created_ms),
+    }
+    return {name: value for name, value in shown.items() if value is not None}
+
+
+def _text(micro: int | None) -> str | None:
+    return None if micro is None else to_text(micro)
+
+
+def _instant(instant_ms: int | None) -> str | None:
+    return None if instant_ms is None else format_instant(instant_ms)

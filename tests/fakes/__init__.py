@@ -1,0 +1,1 @@
+"""Stand-ins for ports: fixed time, counted ids, and a network inside one event loop."""

@@ -1,0 +1,47 @@
+"""Messages received and answered."""
+
+import pytest
+
+from adapter.service.ports import Store
+from tests.store.samples import BAP, inbox_row
+
+
+async def test_a_stored_message_is_found_by_its_whole_key(store: Store) -> None:
+    row = inbox_row(variant="v", code="BIZ_ORDER_NOT_FOUND", http_status=400)
+    await store.write(lambda unit: unit.add_inbox_row(row))
+    assert await store.read(lambda unit: unit.inbox_row(BAP, "m1", "init", "v")) == row
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        pytest.param(("other.example", "m1", "init", ""), id="another sender"),
+        pytest.param((BAP, "m2", "init", ""), id="another message"),
+        pytest.param((BAP, "m1", "confirm", ""), id="another action"),
+        pytest.param((BAP, "m1", "init", "v"), id="another variant"),
+    ],
+)
+async def test_another_key_finds_nothing(store: Store, key: tuple[str, str, str, str]) -> None:
+    await store.write(lambda unit: unit.add_inbox_row(inbox_row()))
+    assert await store.read(lambda unit: unit.inbox_row(*key)) is None
+
+
+async def test_a_key_is_stored_once(store: Store) -> None:
+    await store.write(lambda unit: unit.add_inbox_row(inbox_row(body=b"first")))
+    with pytest.raises(Exception, match=r"(?i)unique"):
+        await store.write(lambda unit: unit.add_inbox_row(inbox_row(body=b"second")))
+    kept = await store.read(lambda unit: unit.inbox_row(BAP, "m1", "init", ""))
+    assert kept is not None
+    assert kept.body == b"first"
+
+
+async def test_answers_are_all_variants_in_order_of_arrival(store: Store) -> None:
+    rows = [inbox_row(action="on_status", variant=variant) for variant in ("b", "a", "c")]
+    others = [
+        inbox_row(action="on_status", sender="other.example"),
+        inbox_row(action="on_init"),
+        inbox_row("m2", action="on_status"),
+    ]
+    for row in [*rows, *others]:
+        await store.write(lambda unit, row=row: unit.add_inbox_row(row))  # type: ignore[misc]
+    assert await store.read(lambda unit: unit.answers_to(BAP, "m1", "on_status")) == rows

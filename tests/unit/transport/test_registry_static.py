@@ -1,0 +1,144 @@
+"""The registry file: read again when it changes, refused when broken."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from adapter.domain.errors import WireError
+from adapter.transport.registry_records import participant_from, record_from
+from adapter.transport.registry_static import RegistryFileError, StaticRegistry
+from tests.fakes.time import FixedClock
+
+NOW_MS = FixedClock().now_ms()
+
+KEY = "awGPjRK6i/Vg/lWr+0xObclVxlwZXvTjWYtlu6NeOHk="
+TEMPLATE = """participants:
+  - {{subscriber_id: bap.buyer.example, key_id: k1, type: BAP, domain: energy-trade,
+     url: "http://127.0.0.1:8101/bap/receiver", signing_public_key: "{key}",
+     valid_from: 2026-01-01T00:00:00Z, valid_until: "2036-01-01T00:00:00Z", status: {status}}}
+  - {{subscriber_id: bap.buyer.example, key_id: k2, type: BAP, url: "http://127.0.0.1:8101/x",
+     signing_public_key: "{key}", valid_from: "2026-02-01T00:00:00Z"}}
+"""
+
+DOUBLED = "k1, type: BAP, domain: energy-trade"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "network.yaml"
+    path.write_text(TEMPLATE.format(key=KEY, status="SUBSCRIBED"))
+    return path
+
+
+@pytest.fixture
+def registry(file: Path) -> StaticRegistry:
+    return StaticRegistry(file, FixedClock())
+
+
+def replace_file(file: Path, text: str) -> None:
+    """Put another file in its place, as an editor does."""
+    new = file.with_suffix(".new")
+    new.write_text(text)
+    os.replace(new, file)  # noqa: PTH105  the atomic form, by its usual name
+
+
+async def test_a_record_is_read_with_all_its_fields(registry: StaticRegistry) -> None:
+    record = await registry.key("bap.buyer.example", "k1")
+    assert (record.type, record.domain, record.status) == ("BAP", "energy-trade", "SUBSCRIBED")
+    assert record.url == "http://127.0.0.1:8101/bap/receiver"
+    assert record.valid_from_ms == 1_767_225_600_000  # 2026-01-01, unquoted in the file
+    assert record.usable(NOW_MS)
+
+
+async def test_usable_and_newest_records_come_first(registry: StaticRegistry) -> None:
+    assert [one.key_id for one in await registry.records("bap.buyer.example")] == ["k2", "k1"]
+
+
+@pytest.mark.parametrize(
+    ("subscriber_id", "key_id", "code"),
+    [
+        ("unknown.example", "k1", "AUT_SUBSCRIBER_NOT_FOUND"),
+        ("bap.buyer.example", "k9", "AUT_KEY_NOT_FOUND"),
+    ],
+)
+async def test_unknown_subscriber_and_unknown_key_are_told_apart(
+    registry: StaticRegistry, subscriber_id: str, key_id: str, code: str
+) -> None:
+    with pytest.raises(WireError) as caught:
+        await registry.key(subscriber_id, key_id)
+    assert caught.value.code == code
+
+
+async def test_a_changed_file_counts_at_once(file: Path, registry: StaticRegistry) -> None:
+    replace_file(file, TEMPLATE.format(key=KEY, status="UNSUBSCRIBED"))
+    assert not (await registry.key("bap.buyer.example", "k1")).usable(NOW_MS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("", id="truncated to nothing"),
+        pytest.param("participants: [", id="no YAML"),
+        pytest.param("participants: {}", id="no list"),
+        pytest.param("participants: [7]", id="no map"),
+        pytest.param("participants: [{subscriber_id: a}]", id="fields are missing"),
+        pytest.param(TEMPLATE.format(key="AAAA", status="SUBSCRIBED"), id="short key"),
+        pytest.param(TEMPLATE.format(key="A" * 43 + "=", status="X"), id="weak key"),
+        pytest.param(
+            TEMPLATE.format(key=KEY, status="X").replace("2036-01-01", "2036-13-01"), id="bad date"
+        ),
+        pytest.param(
+            TEMPLATE.format(key=KEY, status="X").replace(
+                "k2, type: BAP", "k1, type: BAP, domain: energy-trade"
+            ),
+            id="doubled key",
+        ),
+        pytest.param(
+            TEMPLATE.format(key=KEY, status="X").replace("type: BAP", "type: X"), id="bad type"
+        ),
+    ],
+)
+async def test_a_broken_new_file_is_refused_and_the_old_one_stays(
+    file: Path,
+    registry: StaticRegistry,
+    text: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    replace_file(file, text)
+    for _ in range(3):
+        assert (await registry.key("bap.buyer.example", "k1")).usable(NOW_MS)
+    assert len(caplog.records) == 1  # told once, not at every message
+    with pytest.raises(RegistryFileError):
+        StaticRegistry(file, FixedClock())
+    replace_file(file, TEMPLATE.format(key=KEY, status="UNSUBSCRIBED"))
+    assert not (await registry.key("bap.buyer.example", "k1")).usable(NOW_MS)
+
+
+async def test_a_file_that_is_gone_leaves_the_old_records(
+    file: Path, registry: StaticRegistry
+) -> None:
+    file.unlink()
+    assert (await registry.key("bap.buyer.example", "k1")).key_id == "k1"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "keys"),
+    [
+        ({"subscriber_id": "bap.buyer.example"}, ["k2", "k1"]),
+        ({"key_id": "k1"}, ["k1"]),
+        ({"type": "BAP", "domain": "energy-trade"}, ["k1"]),
+        ({"type": "BPP"}, []),
+        ({"key_id": "k1", "subscriber_id": "another"}, []),
+    ],
+    ids=str,
+)
+def test_find_matches_all_given_fields(
+    registry: StaticRegistry, wanted: dict[str, str], keys: list[str]
+) -> None:
+    assert [one.key_id for one in registry.find(wanted)] == keys
+
+
+async def test_a_record_reads_back_as_it_was_given_out(registry: StaticRegistry) -> None:
+    record = await registry.key("bap.buyer.example", "k1")
+    assert participant_from(record_from(record)) == record
