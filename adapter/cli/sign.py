@@ -29,7 +29,7 @@ def sign(
     body = read_file(file)
     for name, value in (("--subscriber", subscriber), ("--key-id", key_id)):
         if not value or any(char in '|"\\,' or not "!" <= char <= "~" for char in value):
-            misuse(f"{name} {value[:40]!r} is not an id of visible ASCII without | \" \\ ,")
+            misuse(f'{name} {value[:40]!r} is not an id of visible ASCII without | " \\ ,')
     try:
         signer = Signer(subscriber, key_id, read_seed(seed_file))
     except KeyFileError as error:

@@ -166,10 +166,13 @@ class SchemaFindings:
                 place = (single.path, CODES.get(single.keyword, OTHER))
                 if place not in chosen or _telling(single) < _telling(chosen[place]):
                     chosen[place] = single
-        ordered = sorted(
-            chosen.values(), key=lambda one: (document_position(self._value, one.path), one.keyword)
-        )
+        ordered = sorted(chosen.values(), key=self._order)
         return tuple(map(self._finding, ordered[:MAX_FINDINGS]))
+
+    def _order(self, failure: Failure) -> tuple[tuple[int, ...], str, str]:
+        """Return a sort key: the document's order, by name where something is missing."""
+        position = document_position(self._value, failure.path)
+        return position, json_path(failure.path), failure.keyword
 
     def _finding(self, failure: Failure) -> Finding:
         code = _code(failure)

@@ -84,8 +84,8 @@ def _is_integer(_checker: object, value: object) -> bool:
 
 
 def _is_date_time(value: object) -> bool:
-    if not isinstance(value, str):
-        return True
+    if not isinstance(value, str) or value[:1] == "0":
+        return True  # years below 1000 are left to the pattern, as the fast engine does
     try:
         instant = parse_instant(value)
     except ValueError:

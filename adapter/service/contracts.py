@@ -1,4 +1,3 @@
-# LEAD 13:12: the service now follows adapter/settlement. Please keep its surface as it is and do not follow the service.
 """Calls of users on the contract layer, and what follows from them on the network.
 
 A call is one unit of work: the command, its entry, and whatever it makes the grid operator tell

@@ -1,4 +1,3 @@
-# LEAD 13:12: the service now follows adapter/settlement. Please keep its surface as it is and do not follow the service.
 """EnergyTradeDelivery of an agreement: what the grid operator tells about delivery and payment.
 
 The registers are those of the trade, not of the house: both start at 0 and rise by the energy

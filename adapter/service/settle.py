@@ -1,4 +1,3 @@
-# LEAD 13:12: the service now follows adapter/settlement. Please keep its surface as it is and do not follow the service.
 """Intents of the protocol as calls of the contract layer, in the same unit of work.
 
 The seller's platform calls as the provider's representative: provider and consumer are the

@@ -1,4 +1,3 @@
-# LEAD 13:12: the service now follows adapter/settlement. Please keep its surface as it is and do not follow the service.
 """Signing what this node sends: requests, callbacks and answers."""
 
 import base64

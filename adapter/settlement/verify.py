@@ -55,11 +55,8 @@ def verify(
         except _Bad as bad:
             return Verdict(False, count, head, state_root(scratch), count - 1, str(bad))
     root = state_root(scratch)
-    if stored is not None:
-        why = _differs(stored, scratch, root)
-        if why:
-            return Verdict(False, count, head, root, count, why)
-    return Verdict(True, count, head, root)
+    bad_seq, why = (None, "") if stored is None else _difference(stored, scratch, root)
+    return Verdict(bad_seq is None, count, head, root, bad_seq, why)
 
 
 def state_root(ledger: LedgerStore) -> str:
@@ -203,15 +200,16 @@ def _replay(document: Mapping[str, Any], body: bytes, scratch: LedgerStore) -> N
         raise _Bad(msg)
 
 
-def _differs(stored: LedgerStore, scratch: LedgerStore, root: str) -> str:
-    """Return how a stored ledger differs from its replayed journal."""
+def _difference(stored: LedgerStore, scratch: LedgerStore, root: str) -> tuple[int | None, str]:
+    """Return where and how a stored ledger differs from its replayed journal."""
     nothing = Head(-1, NO_PREVIOUS)
     there, here = stored.head() or nothing, scratch.head() or nothing
     if there != here:
-        return f"5 replay: the head is entry {there.seq}, the journal ends with {here.seq}"
+        bad_seq = here.seq if here.seq >= there.seq else here.seq + 1
+        return bad_seq, f"5 replay: the stored head is entry {there.seq}, {there.hash}"
     if state_root(stored) != root:
-        mine = {a.id: a for a in scratch.accounts()}
-        theirs = {a.id: a for a in stored.accounts()}
-        first = min(a for a in mine.keys() | theirs.keys() if mine.get(a) != theirs.get(a))
-        return f"5 replay: the stored balance of {first} is not that of the journal"
-    return ""
+        mine = {account.id: account for account in scratch.accounts()}
+        theirs = {account.id: account for account in stored.accounts()}
+        first = min(key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key))
+        return here.seq, f"5 replay: the stored balance of {first} is not that of the journal"
+    return None, ""

@@ -38,9 +38,7 @@ _TYPE_PROBLEM = ("_type", "_parsing", "_attributes_type")
 _AT = {"body": "$", "query": "$query", "path": "$path", "header": "$header"}
 
 
-def json_response(
-    status: int, value: Any, headers: Mapping[str, str] | None = None
-) -> Response:
+def json_response(status: int, value: Any, headers: Mapping[str, str] | None = None) -> Response:
     """Return JSON with exact numbers that no cache keeps."""
     kept = {"Cache-Control": "no-store", **(headers or {})}
     body = strict_json.encode(value)

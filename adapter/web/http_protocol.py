@@ -20,6 +20,8 @@ from adapter.web.body import RequestError
 HEAD_S = 10
 MAX_HEAD = 16 * 1_024
 """Bytes, request line included."""
+LINGER_S = 1
+"""How long a refused client may go on sending: a reset would take the answer from it."""
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
@@ -33,10 +35,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._in_head = True
         """Whether what comes next belongs to a head."""
-        self._steps = 0
-        """Beginnings and ends of messages seen."""
+        self._ended = False
+        """Whether the bytes at hand held the end of a message."""
         self._unparsed = 0
-        """Bytes since the last step; a field that never ends is seen here first."""
+        """Bytes since a message began or ended; a field that never ends is seen here alone."""
         self._parsed = 0
         """Bytes of complete fields of this head."""
         self._refused = False
@@ -55,17 +57,17 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Take bytes, unless the connection is being given up."""
         if self._refused:
             return
-        steps = self._steps
+        self._ended = False
         super().data_received(data)
-        self._unparsed = self._unparsed + len(data) if steps == self._steps else 0
+        self._unparsed = 0 if self._ended else self._unparsed + len(data)
         if self._in_head and self._unparsed > MAX_HEAD:
             self._refuse(431, f"the request head is longer than {MAX_HEAD} bytes")
 
     def on_message_begin(self) -> None:
         """Start counting a head."""
         super().on_message_begin()
-        self._steps += 1
         self._in_head = True
+        self._unparsed = 0
         self._parsed = 0
         self._start_timer()
 
@@ -93,7 +95,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Take the end of a body; a head may follow."""
-        self._steps += 1
+        self._ended = True
         self._in_head = True
         if not self._refused:
             super().on_message_complete()
@@ -137,4 +139,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 + b"content-length: %d\r\n\r\n" % len(body)
                 + body
             )
-        self.transport.close()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self.loop.call_later(LINGER_S, self.transport.close)
+        else:
+            self.transport.close()

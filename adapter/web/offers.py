@@ -17,7 +17,6 @@ from adapter.web.models import (
     Currency,
     Instant,
     MeterId,
-    Micro,
     OfferId,
     PositiveMicro,
     SourceType,
@@ -45,7 +44,7 @@ class NewOffer(Body):
     source_meter_id: MeterId
     source_type: SourceType
     available_kwh: PositiveMicro = Field(description="The stock in kWh.")
-    price_per_kwh: Micro
+    price_per_kwh: PositiveMicro
     currency: Currency
     minimum_kwh: PositiveMicro | None = Field(None, description="Least energy of one trade.")
     maximum_kwh: PositiveMicro | None = Field(None, description="Most energy of one trade.")

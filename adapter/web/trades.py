@@ -174,9 +174,7 @@ def trades_router(node: Node, guard: Guard) -> APIRouter:
         more = listed[-1]["transaction_id"] if len(listed) >= limit else None
         return json_response(200, {"trades": listed, "next": more})
 
-    @router.get(
-        "/trades/{transaction_id}", response_model=TradeModel, responses=refusals(401, 404)
-    )
+    @router.get("/trades/{transaction_id}", response_model=TradeModel, responses=refusals(401, 404))
     async def trade(transaction_id: str) -> Response:
         """Return one trade, by its own transaction or that of its leg."""
         return json_response(200, (await node.queries.trade(transaction_id)).to_wire())

@@ -110,24 +110,26 @@ class Network:
             await node.stop()
 
 
-async def open_network(folder: Path, **changes: Any) -> Network:
+async def open_network(folder: Path, *, public: bool = False, **changes: Any) -> Network:
     """Return a network whose ledger knows both users, funded and with caps.
 
+    `public`: the nodes have https names instead of loopback addresses.
     `changes`: `buyer_cap`, `seller_cap`, `cash`, `allowance` as decimal strings.
     """
     clock, wire = FixedClock(), Wire()
     signers = {
         name: Signer(name, "k1", bytes([i] * 32)) for i, name in enumerate((BAP, BPP, GRID), 1)
     }
-    ports = {BAP: 9101, BPP: 9102, GRID: 9103}
-    _write_registry(folder, signers, ports)
+    hosts = {BAP: "127.0.0.1:9101", BPP: "127.0.0.1:9102", GRID: "127.0.0.1:9103"}
+    urls = {name: f"https://{name}" if public else f"http://{host}" for name, host in hosts.items()}
+    _write_registry(folder, signers, urls)
     nodes = {}
     for i, (name, role) in enumerate(((BAP, "bap"), (BPP, "bpp"), (GRID, "grid_operator")), 1):
-        file = _write_node(folder, name, role, ports[name])
+        file = _write_node(folder, name, role, urls[name])
         (folder / f"{role}.seed").write_text(base64.b64encode(bytes([i] * 32)).decode())
         (folder / f"{role}.seed").chmod(0o600)
         node = build_node(load_settings(file), Ports(clock=clock, ids=CountingIds(i), sender=wire))
-        wire.nodes[f"127.0.0.1:{ports[name]}"] = node
+        wire.nodes[urlsplit(urls[name]).netloc] = node
         nodes[name] = node
     keys = {
         meter: Signer(meter, "m", bytes([40 + i] * 32))
@@ -223,13 +225,13 @@ def plan(**changes: Any) -> dict[str, Any]:
     return base | changes
 
 
-def _write_registry(folder: Path, signers: Mapping[str, Signer], ports: Mapping[str, int]) -> None:
+def _write_registry(folder: Path, signers: Mapping[str, Signer], urls: Mapping[str, str]) -> None:
     rows = [
         {
             "subscriber_id": name,
             "key_id": "k1",
             "type": "BAP" if name == BAP else "BPP",
-            "url": f"http://127.0.0.1:{ports[name]}/{'bap' if name == BAP else 'bpp'}/receiver",
+            "url": f"{urls[name]}/{'bap' if name == BAP else 'bpp'}/receiver",
             "domain": "energy-trade",
             "signing_public_key": base64.b64encode(signer.public_key).decode(),
             "valid_from": "2026-01-01T00:00:00Z",
@@ -241,14 +243,14 @@ def _write_registry(folder: Path, signers: Mapping[str, Signer], ports: Mapping[
     (folder / "network.yaml").write_text(yaml.safe_dump({"participants": rows}))
 
 
-def _write_node(folder: Path, name: str, role: str, port: int) -> Path:
+def _write_node(folder: Path, name: str, role: str, url: str) -> Path:
     document: dict[str, Any] = {
         "node": {
             "subscriber_id": name,
             "key_id": "k1",
             "seed_file": f"{role}.seed",
             "roles": [role],
-            "base_url": f"http://127.0.0.1:{port}",
+            "base_url": url,
         },
         "database": {"url": f"sqlite:///{role}.db"},
         "registry": {"kind": "static", "file": "network.yaml"},

@@ -1,28 +1,13 @@
 """One trade from discovery to settled balances, message by message, in one event loop."""
 
-import base64
-import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from adapter.domain.instants import EPOCH_MS, parse_instant
 from adapter.domain.parties import Side
-from adapter.settlement import reading_bytes
-from tests.fakes.network import (
-    BAP,
-    BPP,
-    BUYER_METER,
-    GRID,
-    SELLER_METER,
-    START,
-    Network,
-    offer,
-    open_network,
-    plan,
-)
+from tests.fakes.network import GRID, Network, offer, open_network, plan
+from tests.fakes.readings import submit_readings
 
 
 @pytest.fixture
@@ -30,26 +15,6 @@ async def network(tmp_path: Path) -> AsyncIterator[Network]:
     opened = await open_network(tmp_path)
     yield opened
     await opened.close()
-
-
-async def submit_readings(network: Network, *, kwh: str = "2.5", count: int = 4) -> None:
-    """Submit signed readings of the first `count` quarter hours of the trade window."""
-    for index in range(count):
-        start = parse_instant(START) + index * EPOCH_MS
-        for meter, generated, consumed in (
-            (SELLER_METER, kwh, "0"),
-            (BUYER_METER, "0", kwh),
-        ):
-            data: dict[str, Any] = {
-                "meter_id": meter,
-                "start": start,
-                "end": start + EPOCH_MS,
-                "generated": generated,
-                "consumed": consumed,
-            }
-            signature = network.meter_keys[meter].sign_bytes(reading_bytes(data))
-            data["signature"] = base64.b64encode(signature).decode()
-            await network.call("headend", "oracle", "submit_reading", meter_data=data)
 
 
 def actions(network: Network) -> list[str]:
@@ -79,11 +44,3 @@ async def test_ten_kwh_from_discover_to_settled_balances(network: Network) -> No
     assert await network.balance("sun", "USD") == "1.50"
     assert await network.balance("sun", "GRID") == "0"
     assert await network.balance(GRID, "USD") == "0.25"
-
-
-def test_names() -> None:
-    assert BAP != BPP
-
-
-def bodies(network: Network) -> list[dict[str, Any]]:
-    return [json.loads(body) for _, body in network.wire.log]

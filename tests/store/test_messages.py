@@ -7,6 +7,8 @@ import pytest
 from adapter.domain.trade import TradeState
 from adapter.service.ports import Store, UnitOfWork
 from adapter.service.records import AskedState, OutboxState
+from adapter.store.sqlite import SqliteStore
+from adapter.store.sqlite_unit import SqliteUnit
 from tests.store.samples import BAP, asked, inbox_row, leg, outbox_row, trade
 
 
@@ -155,6 +157,38 @@ async def test_what_belongs_to_a_deleted_message_goes_with_it(store: Store) -> N
     assert await store.read(lambda unit: unit.asked("m1", "init")) is None
     assert await store.read(lambda unit: unit.asked("m2", "init"))
     assert await store.read(lambda unit: unit.attempts("m3", "init"))
+
+
+async def test_what_is_left_of_a_transaction_is_still_found(store: Store) -> None:
+    def fill(unit: UnitOfWork) -> None:
+        unit.save_trade(trade(state=TradeState.COMPLETED, leg=leg("t-leg")))
+        unit.save_asked(asked(transaction_id="t2"))
+        for number, transaction_id in enumerate(("t1", "t2", "t3", "t4", "t-leg")):
+            unit.add_inbox_row(inbox_row(f"m{number}", transaction_id=transaction_id))
+        unit.add_inbox_row(inbox_row("young", transaction_id="t3", received_us=10_000))
+        unit.enqueue(outbox_row("t4"))
+
+    await store.write(fill)
+    assert await prune(store) == 5
+    assert await store.read(lambda unit: unit.trade(trade().side, "t1"))
+    assert await store.read(lambda unit: unit.trade_of_leg("t-leg"))
+    assert await store.read(lambda unit: unit.open_asked("t2"))
+    assert len(await store.read(lambda unit: unit.messages(["t3"]))) == 1
+    assert len(await store.read(lambda unit: unit.messages(["t4"]))) == 1
+
+
+async def test_nothing_is_left_of_a_search(sqlite: SqliteStore) -> None:
+    """A discover comes with a transaction of its own and leaves no trade."""
+
+    def rows(unit: UnitOfWork) -> int:
+        assert isinstance(unit, SqliteUnit)
+        sql = "SELECT count(*) FROM wire_transaction"
+        return int(unit._connection.execute(sql).fetchone()[0])
+
+    await sqlite.write(lambda unit: unit.add_inbox_row(inbox_row(action="discover")))
+    assert await sqlite.read(rows) == 1
+    await prune(sqlite)
+    assert await sqlite.read(rows) == 0
 
 
 async def test_an_id_is_not_given_again_after_its_row_was_deleted(store: Store) -> None:

@@ -88,6 +88,20 @@ async def test_savepoints_may_be_nested(store: Store) -> None:
     assert not await marked(store, "inner")
 
 
+async def test_a_transaction_first_named_in_an_undone_part_can_be_used(store: Store) -> None:
+    def work(unit: UnitOfWork) -> None:
+        def part() -> None:
+            unit.enqueue(outbox_row("t1"))
+            raise RefusalError
+
+        with contextlib.suppress(RefusalError):
+            unit.savepoint(part)
+        unit.enqueue(outbox_row("t1"))
+
+    await store.write(work)
+    assert len(await store.read(lambda unit: unit.messages(["t1"]))) == 1
+
+
 async def test_an_outer_savepoint_undoes_the_inner_one(store: Store) -> None:
     def work(unit: UnitOfWork) -> None:
         def outer() -> None:

@@ -69,8 +69,8 @@ class Message:
         self.context: Mapping[str, Any] = context if isinstance(context, dict) else {}
         self.now_text = str(self.context.get("timestamp"))
         self.now = instant(self.context.get("timestamp"))
-        self.bap = self.context.get("bap_id")
-        self.bpp = self.context.get("bpp_id")
+        self.bap = _text(self.context.get("bap_id"))
+        self.bpp = _text(self.context.get("bpp_id"))
 
     @cached_property
     def order(self) -> Mapping[str, Any] | None:
@@ -151,6 +151,10 @@ class Message:
             found.startswith("$.message") and not any(f"{key}." in f"{found}." for key in keys)
             for found in self._unclean
         )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _is_below(found: str, place: str) -> bool:

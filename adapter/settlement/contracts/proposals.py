@@ -302,8 +302,9 @@ def _activate(work: Work, agreement: Agreement, cash: str, needed: int) -> None:
     work.put(active)
     fields = {"held": needed, "currency": work.genesis.currency}
     work.emit("AgreementActivated", {**closing.agreement_fields(active), **fields})
-    for side in TradeSide:
-        allocate(work, active.terms.meter(side), side)
+    if work.now_ms >= active.terms.start_ms + EPOCH_MS:  # intervals read before do not count
+        for side in TradeSide:
+            allocate(work, active.terms.meter(side), side)
 
 
 @dataclass(frozen=True, slots=True)
