@@ -93,7 +93,7 @@ class Ports:
     sender: Sender | None = None
 
 
-def build_node(settings: Settings, ports: Ports = Ports()) -> Node:  # noqa: B008  # frozen
+def build_node(settings: Settings, ports: Ports = Ports()) -> Node:  # frozen
     """Return the node that the settings describe; nothing runs yet.
 
     Raises:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from adapter.cli.output import misuse, refuse, say, say_json
+from adapter.cli.output import misuse, refuse, say
 from adapter.protocol.signature import Signer
 from adapter.transport.clock import SystemClock
 from adapter.transport.key_files import KeyFileError, read_seed
@@ -23,7 +23,6 @@ def sign(
     seed_file: Annotated[Path, typer.Option(help="Key file, see `p2ptrade keys new`.")],
     created: Annotated[int | None, typer.Option(help="Unix seconds; now.")] = None,
     expires: Annotated[int | None, typer.Option(help="Unix seconds; 300 after created.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Print the Authorization header for exactly the file's bytes."""
     body = read_file(file)
@@ -39,10 +38,7 @@ def sign(
     if not 0 <= created_s < expires_s:
         misuse(f"--expires {expires_s} is not after --created {created_s}")
     header = signer.header(body, created_s=created_s, expires_s=expires_s)
-    if as_json:
-        say_json({"authorization": header, "created": created_s, "expires": expires_s})
-    else:
-        say(header)
+    say(header)
 
 
 def read_file(file: Path) -> bytes:

@@ -1,7 +1,7 @@
 """One result of checking a message: what, where, by which rule."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
@@ -71,10 +71,10 @@ def document_position(document: object, path: Path) -> tuple[int, ...]:
     position = []
     here = document
     for key in path:
-        if isinstance(here, Mapping):
+        if isinstance(here, dict):
             place = next((i for i, name in enumerate(here) if name == key), len(here))
             here = here.get(key)
-        elif isinstance(here, Sequence) and not isinstance(here, str) and isinstance(key, int):
+        elif isinstance(here, list) and isinstance(key, int):
             place = key
             here = here[key] if key < len(here) else None
         else:

@@ -109,7 +109,7 @@ _TOO_DEEP = f"nested deeper than {grammar.MAX_DEPTH}"
 def _describe(error: UnexpectedInput, text: str) -> str:
     if isinstance(error, UnexpectedToken) and error.token.type == "$END":
         return "it ends too early"
-    place = error.pos_in_stream
+    place: int = getattr(error, "pos_in_stream", None) or 0
     return f"unexpected {text[place : place + 1]!r} at character {place + 1}"
 
 

@@ -7,13 +7,13 @@ Source: protocol specification, section 3 and R10.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from adapter.domain.errors import WireError
 from adapter.domain.instants import parse_duration, parse_instant
 from adapter.domain.trade import Peer
 from adapter.protocol.acks import take_error
 from adapter.protocol.actions import Action
+from adapter.protocol.callback_url import parse_url
 from adapter.protocol.signature import body_digest
 
 VERSION = "2.0.0"
@@ -204,13 +204,12 @@ def _check_times(
 
 
 def is_absolute_http(uri: str) -> bool:
-    """Return whether this is an absolute http or https URL with a host."""
+    """Return whether this is an absolute http or https URL that can be called."""
     try:
-        parts = urlsplit(uri)
-        host = parts.hostname
-    except ValueError:
+        parse_url(uri, path="$")
+    except WireError:
         return False
-    return parts.scheme in ("http", "https") and bool(host) and len(uri) <= MAX_URI_CHARS
+    return True
 
 
 def _text(context: Mapping[str, Any], name: str) -> str:

@@ -132,30 +132,12 @@ class Values:
         self._quantity = quantity
         self._delivered = delivered
 
-    def unbound(self, read: ReadFormula) -> tuple[Unbound, ...]:
-        """Return why references have no value, each reason once, in the order of the formula."""
-        found: dict[Unbound, None] = {}
-        for binding in read.bindings.values():
-            value = self._look_up(binding)
-            if isinstance(value, Unbound):
-                found.setdefault(value)
-        return tuple(found)
-
-    def evaluate(self, read: ReadFormula) -> Value:
-        """Return the value of a formula that is bound.
-
-        Raises:
-            FormulaError: P2P_FLOW_VALUE.
-        """
-
-        def resolve(reference: Reference) -> Value:
-            value = self._look_up(read.bindings[reference])
-            assert not isinstance(value, Unbound), "only bound formulas are evaluated"
-            return value
-
-        return read.formula.evaluate(resolve)
+    def of(self, read: ReadFormula) -> dict[Reference, Value | Unbound]:
+        """Return the value of each reference, or why it has none."""
+        return {reference: self._look_up(binding) for reference, binding in read.bindings.items()}
 
     def _look_up(self, binding: Binding) -> Value | Unbound:
+        found: Any = None
         match binding.root:
             case Root.ROLES:
                 return self._role_input(binding)

@@ -8,7 +8,7 @@ to 8.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 from adapter.domain.caps import TradeLimit, tradeable
 from adapter.domain.currencies import NO_CURRENCY
@@ -16,8 +16,9 @@ from adapter.domain.errors import WireError
 from adapter.domain.findings import json_path
 from adapter.domain.quantities import MICRO, Energy, Money, divide_half_even, to_text
 from adapter.domain.revenue import RevenueFlow, net_positions
-from adapter.formula import FormulaError
+from adapter.formula import FormulaError, Value
 from adapter.formula.errors import PATH, VALUE
+from adapter.formula.tree import Reference
 from adapter.protocol.contract_view import ContractView, Mode
 from adapter.protocol.flow_binding import ReadFormula, Unbound, Values, read_formula
 from adapter.protocol.role_inputs import canonical_role
@@ -173,11 +174,13 @@ def _check_flow(index: int, raw: Mapping[str, Any], values: Values) -> FlowCheck
     if read.unknown:
         msg = f"formula refers to unknown {read.unknown[0]}"
         return FlowCheck(index, flow, read, FormulaError(PATH, msg))
-    unbound = values.unbound(read)
+    found = values.of(read)
+    unbound = {value: None for value in found.values() if isinstance(value, Unbound)}
     if unbound:
-        return FlowCheck(index, Flow(payer, payee, text, None, unbound), read, None)
+        return FlowCheck(index, Flow(payer, payee, text, None, tuple(unbound)), read, None)
+    bound = cast(dict[Reference, Value], found)
     try:
-        amount = _money(values.evaluate(read), values.view)
+        amount = _money(read.formula.evaluate(bound.__getitem__), values.view)
     except FormulaError as error:
         return FlowCheck(index, flow, read, error)
     return FlowCheck(index, Flow(payer, payee, text, amount), read, None)

@@ -3,7 +3,7 @@
 Orders are values: every function returns a new one. Source: protocol specification, section 4.1.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -171,7 +171,7 @@ def with_delivery(
 
 def delivery_of(order: Mapping[str, Any]) -> tuple[str | None, Mapping[str, Any] | None]:
     """Return fulfillment state and EnergyTradeDelivery of an order, None where absent."""
-    entries = order.get("beckn:fulfillments") or ({},)
+    entries: Sequence[Mapping[str, Any]] = order.get("beckn:fulfillments") or ({},)
     descriptor = (entries[0].get("beckn:state") or {}).get("beckn:descriptor") or {}
     return descriptor.get("schema:name"), entries[0].get("beckn:attributes")
 

@@ -343,13 +343,18 @@ class Inbound:
     # Stages 6 and 7
 
     def _check_content(self, envelope: Envelope) -> None:
-        """Refuse what the schema or a rule over this one message refuses, all findings at once."""
+        """Refuse what the schema or a rule over this one message refuses, all findings at once.
+
+        The order beside an error is the last known one: it has not reached the stage that its
+        action names, so no rule is asked about it.
+        """
         if envelope.error is not None and not envelope.message:
             return
         body: dict[str, Any] = {"context": envelope.context, "message": envelope.message}
         action = envelope.action.value
         check_findings(self._parts.schemas.check(action, body))
-        check_findings(check_message(action, body))
+        if envelope.error is None:
+            check_findings(check_message(action, body))
 
     async def _operator(self, place: Place, envelope: Envelope) -> Peer | None:
         """Return where a request to this BPP cascades to."""

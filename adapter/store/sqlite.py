@@ -101,10 +101,25 @@ class SqliteStore:
             self._lock.release()
 
 
+_RELEASE = "UPDATE outbox SET state = 'DUE', ready_ms = next_ms WHERE state = 'CLAIMED'"
+
+
+def _release_claims(connection: Connection) -> None:
+    """Make messages due again that a killed process had claimed.
+
+    The file belongs to one process, so no claim is alive when it is opened; waiting for the leases
+    to end would cost a request its life.
+    """
+    connection.control("BEGIN IMMEDIATE")
+    connection.execute(_RELEASE)
+    connection.control("COMMIT")
+
+
 def _opened(path: Path | None) -> Connection:
     connection = open_writer(path)
     try:
         migrate_sqlite(connection)
+        _release_claims(connection)
     except BaseException:
         connection.close()
         raise

@@ -1,7 +1,7 @@
 """The ASGI application of a node.
 
     /bap/receiver, /bpp/receiver   plain ASGI on raw bytes, before FastAPI
-    everything else                FastAPI: caller paths, trades, offers, contracts, registry, health
+    everything else                FastAPI: callers, trades, offers, contracts, registry, health
 
 The lifespan starts and stops the node. Source: architecture, section 4; quality targets, section 1.
 """
@@ -15,7 +15,6 @@ from fastapi import FastAPI
 
 from adapter.bootstrap import Node
 from adapter.domain.errors import AdapterError
-from adapter.service.inbound_reply import InboundReply
 from adapter.transport.registry_records import record_from
 from adapter.transport.registry_static import StaticRegistry
 from adapter.web.auth import Guard, Tokens
@@ -23,9 +22,10 @@ from adapter.web.body import AsgiReceive
 from adapter.web.callers import callers_router
 from adapter.web.contracts import contracts_router
 from adapter.web.docs import add_docs
-from adapter.web.errors import add_error_handlers, fault_response, not_offered
+from adapter.web.ending import Ending
+from adapter.web.errors import add_error_handlers, fault_response
 from adapter.web.metrics import AsgiApp, Metrics
-from adapter.web.network import AsgiSend, NetworkEndpoints, NetworkSide, RawHeaders
+from adapter.web.network import AsgiSend, NetworkEndpoints
 from adapter.web.offers import offers_router
 from adapter.web.operations import operations_router
 from adapter.web.registry import FindRecords, registry_router
@@ -38,15 +38,19 @@ _log = logging.getLogger(__name__)
 Scope = MutableMapping[str, Any]
 
 
-def create_app(node: Node) -> AsgiApp:
+def create_app(node: Node, ending: Ending | None = None) -> AsgiApp:
     """Return the application of a node; serving it starts and stops the node.
+
+    Args:
+        node: not started yet.
+        ending: to be told when requests should wait no longer.
 
     Raises:
         TokenFileError: the tokens file cannot be used.
     """
     metrics = Metrics(version("p2ptrade"))
     network = metrics.measured("network", _network(node))
-    own = metrics.measured("own", _never_bare(_own(node, metrics)))
+    own = metrics.measured("own", _never_bare(_own(node, metrics, ending or Ending())))
 
     async def app(scope: Scope, receive: AsgiReceive, send: AsgiSend) -> None:
         if scope["type"] == "lifespan":
@@ -63,24 +67,15 @@ def create_app(node: Node) -> AsgiApp:
 
 def _network(node: Node) -> NetworkEndpoints:
     """Return the paths of the network, as far as the node's roles take them."""
-
-    async def receive(
-        side: NetworkSide, action: str, headers: RawHeaders, body: bytes
-    ) -> InboundReply:
-        if not node.inbound.serves(side, action):
-            raise not_offered("this node does not take the action")
-        return await node.inbound.receive(side, action, headers, body)
-
-    signer = node.parts.signer
     return NetworkEndpoints(
-        receive=receive,
-        sign_answer=signer.answer_header,
-        sides=("bap", "bpp"),
+        receive=node.inbound.receive,
+        serves=node.inbound.serves,
+        sign_answer=node.parts.signer.answer_header,
         ack_profile=node.settings.protocol.ack_profile,
     )
 
 
-def _own(node: Node, metrics: Metrics) -> FastAPI:
+def _own(node: Node, metrics: Metrics, ending: Ending) -> FastAPI:
     app = FastAPI(
         title="p2ptrade",
         version=version("p2ptrade"),
@@ -89,10 +84,11 @@ def _own(node: Node, metrics: Metrics) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    guard = Guard(node.parts, Tokens(node.settings.access.tokens_file, _own_id(node)))
+    tokens = Tokens(node.settings.access.tokens_file, node.parts.me.subscriber_id)
+    guard = Guard(node.parts, tokens)
     add_error_handlers(app)
-    app.include_router(callers_router(node, guard))
-    app.include_router(trades_router(node, guard))
+    app.include_router(callers_router(node, guard, ending))
+    app.include_router(trades_router(node, guard, ending))
     app.include_router(offers_router(node, guard))
     app.include_router(contracts_router(node, guard))
     app.include_router(operations_router(node, metrics))
@@ -100,10 +96,6 @@ def _own(node: Node, metrics: Metrics) -> FastAPI:
         app.include_router(registry_router(_finder(node.registry_records)))
     add_docs(app)
     return app
-
-
-def _own_id(node: Node) -> str:
-    return node.parts.me.subscriber_id
 
 
 def _finder(records: StaticRegistry) -> FindRecords:
@@ -124,7 +116,6 @@ def _never_bare(app: AsgiApp) -> AsgiApp:
             begun = True
             await send(message)
 
-        scope.setdefault("app", app)
         try:
             await app(scope, receive, noted)
         except Exception:

@@ -1,5 +1,4 @@
-"""Who is calling: bearer tokens of the node's own application and its operator, and participants
-of the network by their signature.
+"""Who is calling: bearers of the node's own tokens, and participants by their signature.
 
 Source: interfaces, section 3 and 4; settlement specification, section 17.
 """
@@ -131,7 +130,8 @@ class Guard:
             raise _unauthenticated("a valid bearer token is needed")
         if access.scope not in scopes:
             needed = " or ".join(sorted(scopes))
-            raise _unauthenticated(f"this token is of another scope, needed is {needed}")
+            msg = f"this token is of another scope, needed is {needed}"
+            raise _unauthenticated(msg)
         return access
 
     async def _signer(self, authorization: str, body: bytes) -> str:
@@ -156,7 +156,8 @@ Dependency = Callable[[Request], object]
 def _authorization(request: Request) -> str:
     values = values_of(request.scope["headers"], b"authorization")
     if len(values) != 1 or len(values[0]) > MAX_HEADER:
-        raise _unauthenticated("exactly one Authorization header is needed")
+        msg = "exactly one Authorization header is needed"
+        raise _unauthenticated(msg)
     return values[0]
 
 

@@ -5,7 +5,6 @@ peer acknowledged, or the callback itself with `wait=callback`; refusals are NAC
 Source: interfaces, section 3; protocol specification, sections 2 and 7.
 """
 
-import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
@@ -15,12 +14,14 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from adapter.bootstrap import Node
 from adapter.domain.errors import AdapterError, WireError
 from adapter.domain.parties import NodeRole
+from adapter.protocol import strict_json
 from adapter.protocol.acks import MessageIds, ack, nack
 from adapter.protocol.actions import UNSUPPORTED, Action
 from adapter.service.originate import Sent
 from adapter.service.records import OutboxRow, OutboxState
 from adapter.web.auth import Guard
 from adapter.web.body import DisconnectedError, RequestError, read_json_object
+from adapter.web.ending import Ending
 from adapter.web.errors import CLOSE_AFTER, json_response, not_offered
 from adapter.web.models import json_body
 
@@ -30,8 +31,6 @@ BPP_SIDE = frozenset({NodeRole.BPP, NodeRole.MARKET, NodeRole.GRID_OPERATOR})
 """Roles whose application may push callbacks."""
 
 Wait = Literal["ack", "callback"]
-
-_log = logging.getLogger(__name__)
 
 _BODY = json_body(
     {
@@ -85,7 +84,7 @@ _TAKEN = {200: {"description": "ACK, or the callback.", "content": _responses(20
 _REFUSED = _responses(400, 401, 404, 409, 501, 503, 504)
 
 
-def callers_router(node: Node, guard: Guard) -> APIRouter:
+def callers_router(node: Node, guard: Guard, ending: Ending) -> APIRouter:
     """Return the caller paths of both sides."""
     router = APIRouter(tags=["callers"])
     described: dict[str, Any] = {"openapi_extra": _BODY, "responses": {**_TAKEN, **_REFUSED}}
@@ -97,7 +96,7 @@ def callers_router(node: Node, guard: Guard) -> APIRouter:
         wait: Annotated[Wait, Query(description="What the answer waits for.")] = "ack",
     ) -> Response:
         """Send a request to a BPP; answer with its acknowledgement or with its callback."""
-        call = _Call(node)
+        call = _Call(node, ending)
         try:
             await guard.application(request)
             known = _action(action, callbacks=False)
@@ -115,7 +114,7 @@ def callers_router(node: Node, guard: Guard) -> APIRouter:
     ) -> Response:
         """Send news of a trade to its BAP; the node answers requests by itself."""
         del wait
-        call = _Call(node)
+        call = _Call(node, ending)
         try:
             await guard.application(request)
             known = _action(action, callbacks=True)
@@ -131,8 +130,9 @@ def callers_router(node: Node, guard: Guard) -> APIRouter:
 class _Call:
     """One call of the application; knows its ids as soon as they can be read."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, ending: Ending) -> None:
         self._node = node
+        self._ending = ending
         self._ids = MessageIds()
         self._profile = node.settings.protocol.ack_profile
 
@@ -141,11 +141,12 @@ class _Call:
         sent = await self._node.originator.send(action, body)
         self._ids = MessageIds(sent.message_id, sent.transaction_id)
         if wait == "callback":
-            callback = await self._node.originator.wait_for_callback(sent)
+            waited = self._node.originator.wait_for_callback(sent)
+            callback = await self._ending.unless(waited)
             if callback is None:
                 raise WireError("NET_TIMEOUT", f"no {action.callback.value} came in time")
             return json_response(200, callback)
-        row = await self._node.originator.wait_for_ack(sent)
+        row = await self._ending.unless(self._node.originator.wait_for_ack(sent))
         if row is not None and row.state is not OutboxState.SENT:
             await self._node.originator.wait_for_callback(sent)  # raises the peer's error
         return self._acknowledged(sent, row)
@@ -154,7 +155,8 @@ class _Call:
         body = await self._read(request)
         sent = await self._node.originator.push(action, body)
         self._ids = MessageIds(sent.message_id, sent.transaction_id)
-        row = await self._node.originator.wait_for_ack(replace(sent, ttl_ms=ACK_WAIT_MS))
+        waited = self._node.originator.wait_for_ack(replace(sent, ttl_ms=ACK_WAIT_MS))
+        row = await self._ending.unless(waited)
         return self._acknowledged(sent, row)
 
     async def _read(self, request: Request) -> dict[str, Any]:
@@ -207,13 +209,12 @@ def _action(name: str, *, callbacks: bool) -> Action:
         raise not_offered("there is no such action") from None
     if action.is_callback is not callbacks:
         side = "/bpp/caller" if action.is_callback else "/bap/caller"
-        raise not_offered(f"{action.value} is sent through {side}")
+        msg = f"{action.value} is sent through {side}"
+        raise not_offered(msg)
     return action
 
 
 def _with_context(status: int, body: bytes, context: Mapping[str, Any]) -> Response:
-    from adapter.protocol import strict_json
-
     return json_response(status, {**strict_json.decode_object(body), "context": dict(context)})
 
 

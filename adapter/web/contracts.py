@@ -231,7 +231,8 @@ def _object(raw: bytes) -> dict[str, Any]:
 
 def _key(idempotency_key: str | None) -> str:
     if not idempotency_key:
-        raise _invalid("the header Idempotency-Key is missing: it is the command's id")
+        msg = "the header Idempotency-Key is missing: it is the command's id"
+        raise _invalid(msg)
     return idempotency_key
 
 
@@ -243,9 +244,11 @@ def _signed_call(body: Mapping[str, Any], contract: str, function: str) -> _Want
     """
     unknown = [key for key in body if key not in SIGNED_KEYS]
     if unknown or not {"command_id", "contract", "function", "args"} <= body.keys():
-        raise _invalid("a signed body is {command_id, contract, function, on_behalf_of?, args}")
+        msg = "a signed body is {command_id, contract, function, on_behalf_of?, args}"
+        raise _invalid(msg)
     if (body["contract"], body["function"]) != (contract, function):
-        raise _invalid("the signed contract and function are not those of the path")
+        msg = "the signed contract and function are not those of the path"
+        raise _invalid(msg)
     command_id, behalf, args = body["command_id"], body.get("on_behalf_of"), body["args"]
     if not isinstance(command_id, str) or not isinstance(args, Mapping):
         raise _invalid("command_id is a text and args an object")

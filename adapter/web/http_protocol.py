@@ -124,13 +124,16 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._refuse(431, f"the request head is longer than {MAX_HEAD} bytes")
 
     def _refuse(self, status: int, message: str) -> None:
-        """Answer and close; what else comes is not read."""
+        """Answer and close; what else comes is not read.
+
+        Inside a body, or while another answer is under way, there is only the close.
+        """
         self._refused = True
         self._stop_timer()
         if self.transport.is_closing():
             return
         cycle: RequestResponseCycle | None = self.cycle
-        if cycle is None or cycle.response_complete:  # else it would stand inside another answer
+        if self._in_head and (cycle is None or cycle.response_complete):
             error = RequestError(status, "SCH_INVALID_FORMAT", message)
             body = nack("onix", MessageIds(), error).body
             self.transport.write(
@@ -139,8 +142,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 + b"content-length: %d\r\n\r\n" % len(body)
                 + body
             )
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-            self.loop.call_later(LINGER_S, self.transport.close)
-        else:
-            self.transport.close()
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+                self.loop.call_later(LINGER_S, self.transport.close)
+                return
+        self.transport.close()

@@ -36,8 +36,6 @@ SignAnswer = Callable[[bytes, Sequence[str]], str | None]
 """Returns the `Signature` header over a body, None if the Authorization headers are unreadable."""
 
 _PATH = re.compile(r"/(bap|bpp)/receiver/([^?#]+)\Z")
-_CLOSE_AFTER = frozenset({408, 413})
-"""What is left of the body is not read, so the connection ends with the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +105,7 @@ class NetworkEndpoints:
             extra.append((b"signature", signature.encode("latin-1")))
         if answer.status == 405:
             extra.append((b"allow", b"POST"))
-        if answer.status in _CLOSE_AFTER:
+        if answer.status == 408:  # the rest of the body may come at any time
             extra.append((b"connection", b"close"))
         return InboundReply(answer.status, extra, answer.body)
 

@@ -78,6 +78,7 @@ class NewOffer(Body):
             currency=self.currency,
             price_micro_per_kwh=self.price_per_kwh,
             available_micro_kwh=self.available_kwh,
+            published_micro_kwh=self.available_kwh,
             production_start_ms=self.production_start,
             production_end_ms=self.production_end,
             created_ms=now_ms,
@@ -117,7 +118,8 @@ def offers_router(node: Node, guard: Guard) -> APIRouter:
 
     def sellers_only() -> None:
         if not {NodeRole.BPP, NodeRole.MARKET} & node.parts.roles:
-            raise not_offered("this node is no seller's platform (role bpp)")
+            msg = "this node is no seller's platform (role bpp)"
+            raise not_offered(msg)
 
     router = APIRouter(
         tags=["offers"], dependencies=[Depends(guard.application), Depends(sellers_only)]

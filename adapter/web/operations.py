@@ -92,11 +92,11 @@ async def _key(node: Node) -> str:
     if node.settings.registry.kind != "static":
         return OK
     section = node.settings.node
-    for record in await node.parts.registry.records(section.subscriber_id):
-        if record.key_id == section.key_id:
-            if record.signing_public_key != node.parts.signer.key_record["public_key"]:
-                return "the registry file lists another public key for this node"
-    return OK
+    records = await node.parts.registry.records(section.subscriber_id)
+    listed = {one.signing_public_key for one in records if one.key_id == section.key_id}
+    if listed <= {node.parts.signer.key_record["public_key"]}:
+        return OK
+    return "the registry file lists another public key for this node"
 
 
 async def _registry(node: Node) -> str:

@@ -18,6 +18,7 @@ from adapter.protocol.lifecycle import CONFIRMED_STATES
 from adapter.service.originate import is_decided
 from adapter.service.queries import MAX_PAGE, TradeDocument
 from adapter.web.auth import Guard
+from adapter.web.ending import Ending
 from adapter.web.errors import error_response, json_response, not_offered
 from adapter.web.models import (
     Body,
@@ -134,7 +135,7 @@ class MessagePage(BaseModel):
     messages: list[MessageModel]
 
 
-def trades_router(node: Node, guard: Guard) -> APIRouter:
+def trades_router(node: Node, guard: Guard, ending: Ending) -> APIRouter:
     """Return the paths of `/trades`."""
     router = APIRouter(tags=["trades"], dependencies=[Depends(guard.application)])
 
@@ -154,13 +155,15 @@ def trades_router(node: Node, guard: Guard) -> APIRouter:
     ) -> Response:
         """Buy energy: find an offer, agree, confirm, and answer with the contract."""
         if NodeRole.BAP not in node.parts.roles:
-            raise not_offered("this node is no buyer's platform (role bap)")
+            msg = "this node is no buyer's platform (role bap)"
+            raise not_offered(msg)
         purchase = await read_model(request, Purchase)
         try:
             transaction_id = await node.originator.start_trade(purchase.plan())
         except WireError as error:
             return error_response(_before_the_network(error))
-        trade = await node.originator.wait_for_trade(transaction_id, wait)
+        waited = ending.unless(node.originator.wait_for_trade(transaction_id, wait))
+        trade = await waited or (await node.queries.trade(transaction_id)).trade
         return json_response(_status_of(trade), TradeDocument(trade).to_wire())
 
     @router.get("/trades", response_model=TradePage, responses=refusals(400, 401))

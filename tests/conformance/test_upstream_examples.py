@@ -210,7 +210,7 @@ def test_the_operators_quote_is_its_flow() -> None:
 
 
 def test_the_positions_of_the_settled_trade() -> None:
-    # F5: 1.75 = 1.50 + 0.25
+    # F5: the buyer pays 1.75, which is 1.50 and 0.25
     report = flow_report(load("13")["message"]["order"]["beckn:orderAttributes"]).to_wire()
     assert report["net"] == {"SELLER": "1.50", "BUYER": "-1.75", "GRID_OPERATOR": "0.25"}
 

@@ -32,6 +32,13 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+async def answer_at_once(scope: Any, receive: Any, send: Any) -> None:
+    """Refuse without reading the body."""
+    headers = [(b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
 class Server:
     """uvicorn in this event loop."""
 
@@ -203,6 +210,27 @@ async def test_s18_a_second_head_on_a_kept_connection_has_the_same_time(impatien
     writer.write(b"\r\n")  # ends uvicorn's own wait for an idle connection, and is no head
     assert refused(await asyncio.wait_for(reader.read(), 20), 408)
     writer.close()
+
+
+async def test_s18_a_body_that_nobody_reads_ends_with_the_deadline(impatient: Server) -> None:
+    """The application has answered; the client sends on for ever."""
+    impatient.uvicorn.config.loaded_app = answer_at_once
+    reader, writer = await impatient.open()
+    writer.write(b"POST / HTTP/1.1\r\nHost: n\r\nContent-Length: 999999999\r\n\r\n")
+
+    async def drip() -> None:
+        while True:
+            writer.write(b"a")
+            await asyncio.sleep(0.005)
+
+    dripping = asyncio.create_task(drip())
+    try:
+        answer = await asyncio.wait_for(reader.read(), 20)
+    finally:
+        dripping.cancel()
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert answer.count(b"HTTP/1.1") == 1
 
 
 async def test_a_slow_body_is_not_cut_by_the_deadline_of_the_head(impatient: Server) -> None:

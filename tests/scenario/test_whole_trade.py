@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from adapter.bootstrap import Node
 from adapter.domain.parties import Side
 from tests.fakes.network import GRID, Network, offer, open_network, plan
 from tests.fakes.readings import submit_readings
@@ -15,6 +16,11 @@ async def network(tmp_path: Path) -> AsyncIterator[Network]:
     opened = await open_network(tmp_path)
     yield opened
     await opened.close()
+
+
+async def states(node: Node, side: Side) -> list[str]:
+    trades = await node.parts.store.read(lambda uow: list(uow.trades(side, None, 9)))
+    return [trade.state.value for trade in trades]
 
 
 def actions(network: Network) -> list[str]:
@@ -36,8 +42,7 @@ async def test_ten_kwh_from_discover_to_settled_balances(network: Network) -> No
     await network.tick()
     assert actions(network)[12:] == ["on_status"] * 4
     for node, side in zip(network.nodes, (Side.BAP, Side.BPP, Side.GRID_OPERATOR), strict=True):
-        trades = await node.parts.store.read(lambda uow, side=side: list(uow.trades(side, None, 9)))
-        assert [trade.state for trade in trades] == ["COMPLETED"]
+        assert await states(node, side) == ["COMPLETED"]
     # 20.00 - 10 x 0.15 - 10 x 0.025 = 18.25; 10 x 0.15 = 1.50; 10 x 0.025 = 0.25
     assert await network.balance("bob", "USD") == "18.25"
     assert await network.balance("bob", "GRID") == "10"

@@ -36,6 +36,8 @@ from adapter.protocol.decision import (
 from adapter.protocol.discover import matching
 from adapter.protocol.envelope import Envelope
 from adapter.protocol.handlers import cascade
+from adapter.protocol.handlers.cascade import conclude_cancel, give_back
+from adapter.protocol.handlers.cascade_requests import ask_cancel, ask_confirm, ask_init
 from adapter.protocol.handlers.shared import (
     answer,
     answer_error,
@@ -140,7 +142,7 @@ def _init(trade: Trade | None, envelope: Envelope, facts: Facts) -> Decision:
         quoted = with_quote(order, energy_line(energy, unit_price(offer)))
         decision = cascade.initiate(pending, quoted, _terms_end(offer, facts), facts)
     else:
-        decision = cascade.ask_init(pending, order, facts.operator, facts)
+        decision = ask_init(pending, order, facts.operator, facts)
     return replace(decision, stock=stock, bind=bind)
 
 
@@ -152,7 +154,7 @@ def _confirm(trade: Trade | None, envelope: Envelope, facts: Facts) -> Decision:
     pending = replace(advance(trade, Step.CONFIRM), request=open_request(envelope, facts, order))
     if trade.leg is None:
         return cascade.conclude_confirm(pending, facts)
-    return cascade.ask_confirm(pending, facts)
+    return ask_confirm(pending, facts)
 
 
 def _cancel(trade: Trade | None, envelope: Envelope, facts: Facts) -> Decision:
@@ -168,7 +170,7 @@ def _cancel(trade: Trade | None, envelope: Envelope, facts: Facts) -> Decision:
         raise illegal(trade, "cancel")
     if trade.leg is None:
         return conclude_cancel(replace(trade, request=request), facts)
-    return cascade.ask_cancel(replace(trade, request=request), facts)
+    return ask_cancel(replace(trade, request=request), facts)
 
 
 def _status(trade: Trade | None, envelope: Envelope, facts: Facts) -> Decision:
@@ -183,10 +185,6 @@ def _lapse(trade: Trade) -> Decision:
     order = None if trade.order is None else with_status(trade.order, "TERMINATED")
     lapsed = replace(advance(trade, Step.LAPSE), ended=Ending.LAPSED, order=order, stock=None)
     return Decision(lapsed, stock=give_back(trade))
-
-
-conclude_cancel = cascade.conclude_cancel
-give_back = cascade.give_back
 
 
 def _opened(trade: Trade | None, envelope: Envelope, facts: Facts) -> Trade:

@@ -98,7 +98,7 @@ class HistoryCase:
         self.action = action
         self.view = view
         self.inputs = _inputs_of(view)
-        self.cascaded = is_cascaded(view, body["context"].get("bpp_id"))
+        self.cascaded = is_cascaded(view, _context(body).get("bpp_id"))
         self.terms = history.transactions.get(_transaction(body))
 
     @property
@@ -157,7 +157,7 @@ def record(
     terms = Terms(
         _merged(before, _inputs_of(view)) if action not in _OPENING else before.inputs,
         before.frozen or action == "on_init",
-        is_cascaded(view, body["context"].get("bpp_id")),
+        is_cascaded(view, _context(body).get("bpp_id")),
     )
     return replace(history, transactions={**history.transactions, name: terms})
 
@@ -185,7 +185,12 @@ def _view(action: str, body: Mapping[str, Any]) -> ContractView | None:
 
 
 def _transaction(body: Mapping[str, Any]) -> str:
-    return str(body["context"].get("transaction_id"))
+    return str(_context(body).get("transaction_id"))
+
+
+def _context(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    context: Mapping[str, Any] = body.get("context") or {}
+    return context
 
 
 def _known_mode(view: ContractView) -> str | None:

@@ -64,6 +64,7 @@ class Message:
         """Take a decoded message and what tier 1 found in it."""
         self.action = action
         self.body = body
+        self.odd_keys: list[tuple[Path, str | None]] | None = None
         self._unclean = tuple(finding.path for finding in schema_findings)
         context = body.get("context")
         self.context: Mapping[str, Any] = context if isinstance(context, dict) else {}

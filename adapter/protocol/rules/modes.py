@@ -68,38 +68,45 @@ def mode_hint(case: ContractCase) -> Iterator[Hit]:
 
 def extension_keys(message: Message) -> Iterator[Hit]:
     """No key of an attribute object starts with `_`."""
-    for path, _ in _walk(message.body.get("message"), ("message",), None):
-        if path[-1] != "@type":
-            yield Hit(path, {"path": ".".join(map(str, path[-1:]))})
+    for path, type_name in _odd_keys(message):
+        if type_name is None:
+            yield Hit(path, {"path": str(path[-1])[:40]})
 
 
 def unknown_types(message: Message) -> Iterator[Hit]:
     """Every `@type` is beckn:, schema: or one of ours."""
-    for path, type_name in _walk(message.body.get("message"), ("message",), None):
-        if path[-1] == "@type":
+    for path, type_name in _odd_keys(message):
+        if type_name is not None:
             yield Hit(path, {"type": type_name[:40]})
 
 
-def _walk(node: object, path: Path, attribute: Path | None) -> Iterator[tuple[Path, str]]:
-    """Give the places of extension keys in attribute objects and of unknown types anywhere."""
+Odd = tuple[Path, str | None]
+"""Place of an extension key (None) or of an unknown type."""
+
+
+def _odd_keys(message: Message) -> list[Odd]:
+    """Return the odd keys of a message; the two rules share one walk."""
+    if message.odd_keys is None:
+        message.odd_keys = []
+        _walk(message.body.get("message"), ("message",), False, message.odd_keys)
+    return message.odd_keys
+
+
+def _walk(node: object, path: Path, in_attributes: bool, found: list[Odd]) -> None:
+    """Collect extension keys in attribute objects, unknown types anywhere."""
     if isinstance(node, dict):
         for key, value in node.items():
-            if key[:1] in _MARKS:
-                if key == "@type" and isinstance(value, str) and not _is_known(value):
-                    yield (*path, key), value
-                elif key[:1] == "_" and attribute is not None:
-                    yield (*path, key), ""
-            if key[:1] != "_" and type(value) in _CONTAINERS:
-                inner = path if key in ATTRIBUTE_KEYS else attribute
-                yield from _walk(value, (*path, key), inner)
+            kind = type(value)
+            if kind is dict or kind is list:
+                if key[:1] != "_":
+                    _walk(value, (*path, key), in_attributes or key in ATTRIBUTE_KEYS, found)
+            elif key == "@type" and kind is str and not _is_known(value):
+                found.append(((*path, key), value))
+            if key[:1] == "_" and in_attributes:
+                found.append(((*path, key), None))
     elif isinstance(node, list):
         for index, value in enumerate(node):
-            if type(value) in _CONTAINERS:
-                yield from _walk(value, (*path, index), attribute)
-
-
-_MARKS = frozenset("@_")
-_CONTAINERS = (dict, list)
+            _walk(value, (*path, index), in_attributes, found)
 
 
 @lru_cache(maxsize=256)

@@ -1,6 +1,8 @@
 """Tier 1: codes, rules, paths and texts of what a message's schema finds."""
 
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from decimal import Decimal
@@ -559,3 +561,12 @@ def test_compiling_is_done_once_per_action(monkeypatch: pytest.MonkeyPatch) -> N
         schemas.check("on_confirm", f())
     assert calls == ["#/components/schemas/OnConfirm"]
     assert root_schema(BUNDLE, calls[0])["$ref"] == calls[0]
+
+
+def test_the_slow_libraries_are_not_in_the_request_path() -> None:
+    script = (
+        "import sys, adapter.protocol.schemas, adapter.protocol.rules, adapter.store.documents\n"
+        "print(sorted({'openapi_core', 'jsonschema', 'pydantic'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert done.stdout.strip() == b"[]"

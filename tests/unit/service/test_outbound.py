@@ -161,10 +161,13 @@ CALLBACK: dict[str, Any] = {
 
 def network_file(folder: Path, status: str = "SUBSCRIBED") -> Path:
     file = folder / "network.yaml"
-    key = base64.b64encode(PEER.public_key).decode()
+    peer, me = (base64.b64encode(signer.public_key).decode() for signer in (PEER, ME))
     file.write_text(
-        "participants: [{subscriber_id: bpp.seller.example, key_id: k1, type: BPP, "
-        f'url: "{URL}", signing_public_key: "{key}", status: {status}}}]'
+        "participants:\n"
+        "- {subscriber_id: bpp.seller.example, key_id: k1, type: BPP, "
+        f'url: "{URL}", signing_public_key: "{peer}", status: {status}}}\n'
+        "- {subscriber_id: bap.buyer.example, key_id: k1, type: BAP, "
+        f'url: "http://127.0.0.1:8101/bap/receiver", signing_public_key: "{me}"}}\n'
     )
     return file
 
@@ -629,3 +632,16 @@ async def test_a_fault_in_the_hook_undoes_the_mark(make_bench: MakeBench) -> Non
     row_id = await bench.add()
     await outbound.drain_due()
     assert (await bench.row(row_id)).state is OutboxState.CLAIMED
+
+
+async def test_s19_logs_name_ids_and_codes_but_no_body_and_no_header(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    await bench.send(nacks(400, "BIZ_OFFER_NOT_FOUND"), body=b'{"meter":"meter-4711"}')
+    written = " ".join(str(vars(record)) for record in caplog.records)
+    [record] = [one for one in caplog.records if one.message == "outbox row is REFUSED"]
+    assert (vars(record)["transaction_id"], vars(record)["code"]) == ("T", "BIZ_OFFER_NOT_FOUND")
+    assert "meter-4711" not in written
+    assert bench.sender.sent[0][2]["authorization"] not in written
+    assert "text of BIZ_OFFER_NOT_FOUND" not in written

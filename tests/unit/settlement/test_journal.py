@@ -239,7 +239,9 @@ def test_an_entry_that_its_command_does_not_give_is_named(
 def test_a_refused_command_leaves_no_entry() -> None:
     world = World().open()
     before = len(bodies(world))
-    world.refused("USER_NOT_FOUND", "token.deposit", "treasurer", to="x", amount=1, external_reference="r")
+    world.refused(
+        "USER_NOT_FOUND", "token.deposit", "treasurer", to="x", amount=1, external_reference="r"
+    )
     assert len(bodies(world)) == before
 
 

@@ -83,27 +83,34 @@ class World:
 
     def do(
         self,
-        name: str,
-        actor: str,
+        function: str,
+        caller: str,
         behalf: str | None = None,
+        /,
         *,
         cmd: str | None = None,
         **args: Any,
     ) -> Receipt:
         """Execute a function; arguments as JSON has them, `from_` for `from`."""
         self.calls += 1
-        contract, function = name.split(".")
         wire = {key.rstrip("_"): value for key, value in args.items()}
-        command = parse_command(cmd or f"c-{self.calls}", contract, function, wire)
-        return execute(self.ledger, command, actor, self.now, on_behalf_of=behalf)
+        contract, name = function.split(".")
+        command = parse_command(cmd or f"c-{self.calls}", contract, name, wire)
+        return execute(self.ledger, command, caller, self.now, on_behalf_of=behalf)
 
     def refused(
-        self, code: str, name: str, actor: str, behalf: str | None = None, **args: Any
+        self,
+        code: str,
+        function: str,
+        caller: str,
+        behalf: str | None = None,
+        /,
+        **args: Any,
     ) -> ContractError:
         """Execute a function that must be refused with `code` and change nothing."""
         before = self.fingerprint()
         with pytest.raises(ContractError) as caught:
-            self.do(name, actor, behalf, **args)
+            self.do(function, caller, behalf, **args)
         assert caught.value.code == code, caught.value
         assert self.fingerprint() == before
         return caught.value
@@ -112,10 +119,10 @@ class World:
         """Return what must not change when nothing happens."""
         return self.ledger.head(), state_root(self.ledger)
 
-    def read(self, name: str, actor: str = "auditor", **args: Any) -> Any:
+    def read(self, function: str, caller: str = "auditor", /, **args: Any) -> Any:
         """Answer a read."""
-        contract, function = name.split(".")
-        return read(self.ledger, contract, function, args, actor, self.now)
+        contract, name = function.split(".")
+        return read(self.ledger, contract, name, args, caller, self.now)
 
     def user(self, user: str, kind: str = "PROSUMER", representative: str = "") -> None:
         """Register a user."""
