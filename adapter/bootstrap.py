@@ -4,6 +4,7 @@ A node is a value; nothing here is kept at module level, so one event loop can r
 """
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from adapter.domain.errors import WireError
 from adapter.domain.parties import NodeRole
 from adapter.protocol.decision import Identity
 from adapter.protocol.schemas import Schemas
@@ -43,6 +45,8 @@ from adapter.transport.registry_lookup import LookupRegistry
 from adapter.transport.registry_static import StaticRegistry
 from adapter.transport.verifier import SlicingVerifier
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(slots=True)
 class Node:
@@ -67,12 +71,23 @@ class Node:
 
     async def start(self) -> None:
         """Open the ledger if it is new and begin to send and to tick."""
+        await self._learn_key_end()
         if self.contracts is not None:
             await self.contracts.open(self.genesis)
         self._tasks = [
             asyncio.create_task(self.outbound.run(), name="outbox"),
             asyncio.create_task(self.timers.run(), name="timers"),
         ]
+
+    async def _learn_key_end(self) -> None:
+        """Let no signature outlive our key, as far as the registry says when that ends."""
+        node = self.settings.node
+        try:
+            record = await self.parts.registry.key(node.subscriber_id, node.key_id)
+        except WireError as error:
+            _log.warning("our own key is not in the registry yet", extra={"code": error.code})
+        else:
+            self.parts.signer.ends_at(record.valid_until_ms)
 
     async def stop(self) -> None:
         """Finish what is under way; what is unsent stays in the outbox."""
@@ -106,7 +121,7 @@ def build_node(settings: Settings, ports: Ports = Ports()) -> Node:  # frozen
     guard = AddressGuard(allow_loopback=on_loopback, allow_networks=rules.allow_networks)
     http = HttpSender(guard)
     seed = read_seed(settings.node.seed_file)
-    refuse_sample_seed(seed, on_loopback=on_loopback)
+    refuse_sample_seed(seed, on_loopback=settings.node.bind.is_loopback)
     signer = Signer(settings.node.subscriber_id, settings.node.key_id, seed)
     parts = NodeParts(
         me=Identity(settings.node.subscriber_id, settings.node.base_url.rstrip("/")),

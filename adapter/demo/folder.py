@@ -1,9 +1,9 @@
 """The folder of a demo network: keys, tokens, registry file, genesis and one node.yaml each.
 
-    network.yaml genesis.yaml clock.txt   shared
-    bap.yaml bpp.yaml grid_operator.yaml registry.yaml
-    keys/     seeds of nodes and meters, hashes of tokens
-    var/      databases        logs/   one file per node
+network.yaml genesis.yaml clock.txt   shared
+bap.yaml bpp.yaml grid_operator.yaml registry.yaml
+keys/     seeds of nodes and meters, hashes of tokens
+var/      databases        logs/   one file per node
 """
 
 import base64
@@ -125,9 +125,8 @@ def _node(path: Path, name: str, urls: Mapping[str, str]) -> DemoNode:
     subscriber_id, roles = NODES[name]
     tokens_file = path / "keys" / f"{name}.tokens.yaml"
     application = add_token(tokens_file, Scope.APPLICATION)
-    actors = (subscriber_id,)
-    if name == "grid_operator":
-        actors += (REGULATOR, TREASURER, HEADEND)
+    others = (REGULATOR, TREASURER, HEADEND) if name == "grid_operator" else ()
+    actors = (subscriber_id, *others)
     operator = {actor: add_token(tokens_file, Scope.OPERATOR, actor) for actor in actors}
     config = path / f"{name}.yaml"
     _dump(config, _settings(name, subscriber_id, roles, urls))

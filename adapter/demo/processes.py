@@ -88,7 +88,8 @@ class Processes:
                 self.check()
                 waiting = [node for node in waiting if not _is_ready(client, node)]
                 if waiting and time.monotonic() > end:
-                    raise failure(f"{waiting[0].name} is not ready after {READY_S} s", waiting[0])
+                    why = f"{waiting[0].name} is not ready after {READY_S} s"
+                    raise failure(why, waiting[0])
                 if waiting:
                     time.sleep(POLL_S)
 

@@ -10,7 +10,6 @@ message, its effects and its answer together. Source: protocol specification, se
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from adapter.domain.errors import WireError
@@ -19,9 +18,8 @@ from adapter.domain.parties import NodeRole, Side
 from adapter.domain.trade import Peer
 from adapter.protocol import strict_json
 from adapter.protocol.acks import Acknowledgement, MessageIds, nack
-from adapter.protocol.actions import UNSOLICITED_CALLBACKS, Action
+from adapter.protocol.actions import Action
 from adapter.protocol.callback_url import check_callback_url
-from adapter.protocol.contract import role_of
 from adapter.protocol.envelope import Envelope, check_context, is_judgeable, make_envelope
 from adapter.protocol.rules import check_message
 from adapter.protocol.signature import (
@@ -34,36 +32,14 @@ from adapter.protocol.signature import (
 )
 from adapter.service.inbound_reply import Headers, InboundReply, values_of
 from adapter.service.parts import NodeParts, PeerRules
-from adapter.service.ports import UnitOfWork
+from adapter.service.placing import ROLES_OF, Place, Places
 from adapter.service.rate import RateLimits
-from adapter.service.records import Asked, AskedState, InboxRow
 from adapter.service.trust import trusted_signer
-from adapter.service.unit import Arrival, Units, stored_answer
+from adapter.service.unit import Arrival, Units
 
-NEED_A_TRADE = frozenset({Action.CONFIRM, Action.STATUS, Action.CANCEL})
-"""Requests that no transaction starts with."""
-ROLES_OF: Mapping[Action, frozenset[NodeRole]] = {
-    Action.DISCOVER: frozenset({NodeRole.BPP}),
-    Action.SELECT: frozenset({NodeRole.BPP}),
-    Action.INIT: frozenset({NodeRole.BPP, NodeRole.GRID_OPERATOR}),
-    Action.CONFIRM: frozenset({NodeRole.BPP, NodeRole.GRID_OPERATOR}),
-    Action.STATUS: frozenset({NodeRole.BPP, NodeRole.GRID_OPERATOR}),
-    Action.CANCEL: frozenset({NodeRole.BPP, NodeRole.GRID_OPERATOR}),
-}
 _RETRY_AFTER_S = 1
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a message belongs in this node."""
-
-    side: Side
-    transaction_id: str
-    """Of the trade; for a callback on a leg that of its parent."""
-    known: InboxRow | None
-    """The stored row when the message was received before."""
 
 
 class Inbound:
@@ -80,6 +56,7 @@ class Inbound:
         self._units = units
         self._committed = committed
         self._rates = rates
+        self._places = Places(parts)
 
     def serves(self, receiver: str, action: str) -> bool:
         """Return whether this node takes `action` on `/bap/receiver` or `/bpp/receiver`."""
@@ -129,14 +106,12 @@ class Inbound:
             msg = f"the signer is {signer_id}, the context says {envelope.sender.subscriber_id}"
             raise WireError("AUT_UNAUTHORIZED_ACTION", msg[:300], path="$.context")
         self._rates.count(signer_id, self._parts.clock.now_ms())
-        place = await self._parts.store.read(lambda uow: self._place(uow, envelope))
+        place = await self._parts.store.read(lambda uow: self._places.place(uow, envelope))
         if place.known is None:
-            await self._check_state(envelope, place, rules)
+            await self._check_callback_url(envelope)
             self._check_content(envelope)
         arrival = Arrival(
             envelope=envelope,
-            side=place.side,
-            transaction_id=place.transaction_id,
             authorization=message.authorization,
             received_us=received_us,
             ack_profile=rules.ack_profile,
@@ -248,88 +223,8 @@ class Inbound:
 
     # Stages 4 and 5
 
-    def _place(self, uow: UnitOfWork, envelope: Envelope) -> Place:
-        """Return where the message belongs, and its stored row if it came before.
-
-        Raises:
-            WireError: CTX_MESSAGE_ID_DUPLICATE, CTX_INVALID_FIELD, CTX_TRANSACTION_ID_UNKNOWN,
-                AUT_UNAUTHORIZED_ACTION.
-        """
-        stream = envelope.action in UNSOLICITED_CALLBACKS or envelope.action is Action.ON_DISCOVER
-        known = stored_answer(uow, envelope, envelope.digest if stream else "")
-        if known is not None:
-            return Place(Side.BAP, envelope.transaction_id, known)
-        now_ms = self._parts.clock.now_ms()
-        deadline_ms = envelope.deadline_ms
-        late = deadline_ms is not None and now_ms > deadline_ms
-        if late and not envelope.action.is_callback:
-            msg = f"the message's life of {envelope.context.get('ttl')} is over"
-            raise WireError("CTX_TTL_EXPIRED", msg, path="$.context.ttl")
-        if envelope.action.is_callback:
-            return self._place_callback(uow, envelope)
-        return self._place_request(uow, envelope)
-
-    def _place_request(self, uow: UnitOfWork, envelope: Envelope) -> Place:
-        transaction_id = envelope.transaction_id
-        sides = [
-            side
-            for role, side in (
-                (NodeRole.BPP, Side.BPP),
-                (NodeRole.GRID_OPERATOR, Side.GRID_OPERATOR),
-            )
-            if role in self._parts.roles & ROLES_OF[envelope.action]
-        ]
-        for side in sides:
-            trade = uow.trade(side, transaction_id)
-            if trade is not None:
-                _check_counterparty(trade.peer, envelope)
-                return Place(side, transaction_id, None)
-        if envelope.action in NEED_A_TRADE:
-            raise _unknown_transaction(envelope)
-        cascaded = Side.GRID_OPERATOR in sides and (len(sides) == 1 or _is_cascaded(envelope))
-        return Place(Side.GRID_OPERATOR if cascaded else sides[0], transaction_id, None)
-
-    def _place_callback(self, uow: UnitOfWork, envelope: Envelope) -> Place:
-        """Match a callback with a request of ours, or with the trade it is news about."""
-        asked = self._asked(uow, envelope)
-        if asked is not None:
-            _check_counterparty(Peer(asked.peer, ""), envelope)
-            if asked.transaction_id != envelope.transaction_id:
-                raise _unknown_transaction(envelope)
-            if asked.side is Side.BPP:
-                leg = uow.trade_of_leg(asked.transaction_id)
-                assert leg is not None
-                return Place(Side.BPP, leg.transaction_id, None)
-            return Place(Side.BAP, asked.transaction_id, None)
-        if envelope.action not in UNSOLICITED_CALLBACKS:
-            msg = f"no {envelope.action.value} is awaited under this message id"
-            raise WireError("CTX_INVALID_FIELD", msg, path="$.context.message_id")
-        trade = uow.trade(Side.BAP, envelope.transaction_id)
-        if trade is not None:
-            _check_counterparty(trade.peer, envelope)
-            return Place(Side.BAP, trade.transaction_id, None)
-        parent = uow.trade_of_leg(envelope.transaction_id)
-        if parent is None or parent.leg is None:
-            raise _unknown_transaction(envelope)
-        _check_counterparty(parent.leg.operator, envelope)
-        return Place(Side.BPP, parent.transaction_id, None)
-
-    def _asked(self, uow: UnitOfWork, envelope: Envelope) -> Asked | None:
-        request = envelope.action.request
-        if request is None:
-            return None
-        asked = uow.asked(envelope.message_id, request.value)
-        rules = self._parts.rules_for(envelope.sender.subscriber_id)
-        if asked is None and rules.correlate == "transaction":
-            waiting = uow.open_asked(envelope.transaction_id, request.value)
-            asked = waiting[0] if len(waiting) == 1 else None
-        if asked is not None and asked.state is AskedState.FAILED:
-            return None
-        return asked
-
-    async def _check_state(self, envelope: Envelope, place: Place, rules: PeerRules) -> None:
+    async def _check_callback_url(self, envelope: Envelope) -> None:
         """Judge the callback URL of a request against the registry (section 14)."""
-        del place, rules
         if envelope.action.is_callback:
             return
         records = await self._parts.registry.records(envelope.bap.subscriber_id)
@@ -453,27 +348,3 @@ def check_findings(findings: tuple[Finding, ...]) -> None:
 def _readable(value: object) -> str | None:
     fits = isinstance(value, str) and 0 < len(value) <= 128
     return value if fits and isinstance(value, str) and value.isprintable() else None
-
-
-def _check_counterparty(peer: Peer, envelope: Envelope) -> None:
-    if peer.subscriber_id != envelope.sender.subscriber_id:
-        msg = "another participant is the counterparty of this transaction"
-        raise WireError("AUT_UNAUTHORIZED_ACTION", msg, path="$.context.transaction_id")
-
-
-def _unknown_transaction(envelope: Envelope) -> WireError:
-    msg = f"no transaction {envelope.transaction_id!r} with {envelope.sender.subscriber_id}"
-    return WireError("CTX_TRANSACTION_ID_UNKNOWN", msg, path="$.context.transaction_id")
-
-
-def _is_cascaded(envelope: Envelope) -> bool:
-    """Return whether the contract addresses us as its grid operator alone. Source: contract 2."""
-    contract = envelope.contract
-    if role_of(contract, "GRID_OPERATOR") is None:
-        return False
-    others = [
-        entry.get("filledBy")
-        for entry in contract.get("roles") or ()
-        if entry.get("role") != "GRID_OPERATOR" and entry.get("filled")
-    ]
-    return envelope.bpp.subscriber_id not in others

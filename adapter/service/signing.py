@@ -19,6 +19,10 @@ class MessageSigner:
         self._clock = clock
         self._valid_until_ms = valid_until_ms
 
+    def ends_at(self, valid_until_ms: int | None) -> None:
+        """Learn until when the key may be used; None for no end."""
+        self._valid_until_ms = valid_until_ms
+
     @property
     def subscriber_id(self) -> str:
         """Return whose signatures these are."""

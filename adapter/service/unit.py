@@ -24,7 +24,7 @@ from adapter.protocol.acks import (
     error_callback,
     nack,
 )
-from adapter.protocol.actions import REQUESTS, STREAM_CALLBACKS, Action
+from adapter.protocol.actions import REQUESTS, Action
 from adapter.protocol.decision import (
     Decision,
     Event,
@@ -42,6 +42,7 @@ from adapter.protocol.envelope import Envelope, read_own
 from adapter.protocol.orders import first_id
 from adapter.protocol.rules import ContractHistory, check_history, record
 from adapter.service.parts import NodeParts
+from adapter.service.placing import Place, Places, variant_of
 from adapter.service.ports import UnitOfWork
 from adapter.service.records import Asked, AskedState, InboxRow, OutboxRow, OutboxState
 
@@ -64,20 +65,12 @@ class Arrival:
     """A message that passed every check which needs no transaction."""
 
     envelope: Envelope
-    side: Side
-    transaction_id: str
-    """Of the trade it belongs to: for a leg's callback that of its parent."""
     authorization: str
     received_us: int
     ack_profile: str
     reject_replay: bool
     operator: Peer | None
     """Where this node cascades to."""
-
-    @property
-    def variant(self) -> str:
-        """Return what tells callbacks apart of which several may answer one request."""
-        return self.envelope.digest if self.envelope.action in STREAM_CALLBACKS else ""
 
 
 class Units:
@@ -87,6 +80,7 @@ class Units:
         """Take the node's parts and its way to the contract layer."""
         self._parts = parts
         self._settle = settle
+        self._places = Places(parts)
 
     # A peer's message
 
@@ -98,14 +92,14 @@ class Units:
         """
         envelope = arrival.envelope
         ids = MessageIds(envelope.message_id, envelope.transaction_id)
-        known = stored_answer(uow, envelope, arrival.variant)
+        place = self._places.place(uow, envelope)
         if arrival.reject_replay and not uow.mark(_replay_key(arrival)):
             raise WireError("AUT_REPLAY_DETECTED", "these signed bytes were seen before")
-        if known is not None:
-            return Acknowledgement(known.http_status, known.reply)
+        if place.known is not None:
+            return Acknowledgement(place.known.http_status, place.known.reply)
         code: str | None = None
         try:
-            notice = uow.savepoint(lambda: self._apply(uow, arrival))
+            notice = uow.savepoint(lambda: self._apply(uow, place, arrival))
         except WireError as error:
             if error.transient:
                 raise
@@ -119,15 +113,15 @@ class Units:
         uow.add_inbox_row(_inbox_row(arrival, answer, code))
         return answer
 
-    def _apply(self, uow: UnitOfWork, arrival: Arrival) -> WireError | None:
+    def _apply(self, uow: UnitOfWork, place: Place, arrival: Arrival) -> WireError | None:
         """Return the notice of an acknowledgement without callback, if there is one."""
         envelope = arrival.envelope
         if envelope.action.is_callback:
             self._note_answer(uow, envelope)
         if envelope.error is None:
-            self._check_history(uow, arrival)
+            self._check_history(uow, place.side, envelope)
         event = Received(envelope)
-        return self._play(uow, arrival.side, arrival.transaction_id, event, arrival)
+        return self._play(uow, place.side, place.transaction_id, event, arrival)
 
     def _note_answer(self, uow: UnitOfWork, envelope: Envelope) -> None:
         """Mark our request as answered."""
@@ -140,16 +134,15 @@ class Units:
             replace(asked, state=AskedState.ANSWERED, answer_digest=envelope.digest, error=error)
         )
 
-    def _check_history(self, uow: UnitOfWork, arrival: Arrival) -> None:
+    def _check_history(self, uow: UnitOfWork, side: Side, envelope: Envelope) -> None:
         """Run the rules over earlier messages of the contract and remember this one.
 
         A late callback of lower status is recorded and not applied, so it is not judged here.
         """
-        envelope = arrival.envelope
         contract_id = envelope.contract.get("contractId")
         if not contract_id:
             return
-        key = history_key(arrival.side, envelope.transaction_id, str(contract_id))
+        key = history_key(side, envelope.transaction_id, str(contract_id))
         history = load_history(uow, key)
         body = {"context": envelope.context, "message": envelope.message}
         action = envelope.action.value
@@ -337,22 +330,6 @@ class Units:
         return facts
 
 
-def stored_answer(uow: UnitOfWork, envelope: Envelope, variant: str) -> InboxRow | None:
-    """Return the stored row of a message that was received before.
-
-    Raises:
-        WireError: CTX_MESSAGE_ID_DUPLICATE, the same id came with another body.
-    """
-    row = uow.inbox_row(
-        envelope.sender.subscriber_id, envelope.message_id, envelope.action.value, variant
-    )
-    if row is not None and row.digest != envelope.digest:
-        code = "CTX_MESSAGE_ID_DUPLICATE"
-        msg = f"message id {envelope.message_id!r} was used before with another body"
-        raise WireError(code, msg, path="$.context.message_id")
-    return row
-
-
 def load_history(uow: UnitOfWork, key: str) -> ContractHistory | None:
     """Return what earlier messages of a contract said."""
     stored = uow.contract_history(key)
@@ -435,7 +412,7 @@ def _inbox_row(arrival: Arrival, answer: Acknowledgement, code: str | None) -> I
         sender=envelope.sender.subscriber_id,
         message_id=envelope.message_id,
         action=envelope.action.value,
-        variant=arrival.variant,
+        variant=variant_of(envelope),
         digest=envelope.digest,
         transaction_id=envelope.transaction_id,
         received_us=arrival.received_us,

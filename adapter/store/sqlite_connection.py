@@ -86,7 +86,6 @@ def open_writer(path: Path | None) -> Connection:
 def open_reader(path: Path) -> Connection:
     """Return a connection that cannot write; the file must exist."""
     connection = _connect(f"{path.absolute().as_uri()}?mode=ro")
-    connection.control("PRAGMA query_only = ON")
     connection.control("PRAGMA cache_size = -16384")
     return connection
 

@@ -47,7 +47,9 @@ def json_response(status: int, value: Any, headers: Mapping[str, str] | None = N
 
 def error_body(error: AdapterError) -> dict[str, Any]:
     """Return `{"error": {"code", "message", "details"}}`; the details may be empty."""
-    return {"error": {"details": {}, **error_object(error)}}
+    rendered = error_object(error)
+    rendered.setdefault("details", {})
+    return {"error": rendered}
 
 
 def error_response(error: AdapterError) -> Response:

@@ -2,10 +2,13 @@
 
 import sys
 
+import httpx
 import pytest
+from fastapi import FastAPI
 
 from adapter.domain.errors import WireError
 from adapter.protocol.strict_json import decode
+from adapter.web.registry import registry_router
 
 HOSTILE = {
     "empty": b"",
@@ -105,3 +108,15 @@ def test_s9_numbers_are_bounded_before_python_would_refuse_them() -> None:
     assert sys.get_int_max_str_digits() > 40
     with pytest.raises(WireError):
         decode(b"9" * (sys.get_int_max_str_digits() + 1))
+
+
+@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE.keys())
+async def test_s9_an_endpoint_of_our_own_answers_400_and_echoes_nothing(body: bytes) -> None:
+    app = FastAPI()
+    app.include_router(registry_router(lambda wanted: []))
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
+        response = await client.post("/lookup", content=body)
+    assert response.status_code in (400, 413)
+    assert response.json()["error"]["code"] in ("SCH_INVALID_JSON", "SCH_INVALID_FORMAT")
+    assert len(response.content) < 400

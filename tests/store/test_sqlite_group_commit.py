@@ -124,6 +124,17 @@ async def test_one_bad_unit_fails_alone(sqlite: SqliteStore) -> None:
     assert await sqlite.write(lambda unit: (unit.mark("bad"), unit.mark("rule"))) == (True, True)
 
 
+async def test_a_caller_that_was_cancelled_does_not_keep_the_others_waiting(
+    sqlite: SqliteStore,
+) -> None:
+    async with held(sqlite):
+        tasks = [asyncio.create_task(sqlite.write(enqueue)) for _ in range(3)]
+        await asyncio.sleep(0)
+        tasks[1].cancel()
+    done = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(result) for result in done] == [int, asyncio.CancelledError, int]
+
+
 async def test_a_later_unit_of_a_group_sees_the_earlier_ones(sqlite: SqliteStore) -> None:
     assert await together(sqlite, *[lambda unit: unit.mark("a")] * 2) == [True, False]
 

@@ -37,7 +37,7 @@ from adapter.settlement.kinds import (
 )
 from adapter.settlement.postings import Why
 from adapter.settlement.refusals import invalid, refusal
-from adapter.settlement.rows import Allowance, MeterKind, Opened, padded
+from adapter.settlement.rows import Allowance, MeterKind, Opened, Reading, interval_key, padded
 from adapter.settlement.settings import BASES
 from adapter.settlement.state import Reader
 from adapter.settlement.work import Work
@@ -302,9 +302,10 @@ def _activate(work: Work, agreement: Agreement, cash: str, needed: int) -> None:
     work.put(active)
     fields = {"held": needed, "currency": work.genesis.currency}
     work.emit("AgreementActivated", {**closing.agreement_fields(active), **fields})
-    if work.now_ms >= active.terms.start_ms + EPOCH_MS:  # intervals read before do not count
-        for side in TradeSide:
-            allocate(work, active.terms.meter(side), side)
+    for side in TradeSide:
+        meter_id = active.terms.meter(side)
+        if work.get(Reading, interval_key(meter_id, active.terms.start_ms)) is not None:
+            allocate(work, meter_id, side)  # what was read before counts as nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
+from adapter.formula.grammar import MAX_FLOWS
 from adapter.protocol.actions import Action
 from adapter.protocol.role_inputs import ENVELOPE_TYPES, ROLE_INPUTS
 from adapter.protocol.rules import ALL_RULES
@@ -154,3 +155,7 @@ def test_the_folder_comes_from_the_package_or_the_checkout(
     assert documents.data_folder("schema") == package / "_data" / "schema"
     with pytest.raises(DocumentError):
         documents.data_folder("examples")
+
+
+def test_code_and_schema_allow_the_same_number_of_flows() -> None:
+    assert schema("EnergyContract.RevenueFlows")["properties"]["flows"]["maxItems"] == MAX_FLOWS

@@ -1,4 +1,5 @@
 import pytest
+from nacl.signing import SigningKey
 
 from adapter.settlement import READS
 from tests.unit.settlement.world import EPOCH, NOON, Market, World, settled_with
@@ -105,12 +106,11 @@ def test_a_deactivated_user_is_not_registered_again(world: World) -> None:
 
 def test_suspension_cancels_proposals_and_disputes_open_deliveries() -> None:
     world = Market().set_up(settled_with(dispute_window_s=60))
-    first, second = (
-        world.agree("k-1", energy_amount_kwh=4),
-        world.propose("k-2", energy_amount_kwh=2),
-    )
+    first = world.agree("k-1", energy_amount_kwh=4)
     world.deliver(4, 4)
     world.tick()
+    later = {"start": world.end, "end": world.end + EPOCH}
+    second = world.propose("k-2", energy_amount_kwh=2, window=later)
     args = {"user": "bob", "new_status": "SUSPENDED", "reason": "fraud"}
     receipt = world.do("registry.update_user_status", "regulator", **args)
     assert [event.name for event in receipt.events] == [
@@ -170,9 +170,7 @@ def test_a_representative_is_named_by_the_user_or_a_regulator(world: World) -> N
 
 def test_a_meter_belongs_to_its_owner_from_the_next_boundary(world: World) -> None:
     world.now = NOON + 1
-    world.keys["m-1"] = (
-        world.keys.get("m-1") or __import__("nacl.signing").signing.SigningKey.generate()
-    )
+    world.keys["m-1"] = SigningKey.generate()
     receipt = world.do(
         "registry.assign_meter",
         "regulator",

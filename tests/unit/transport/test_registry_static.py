@@ -1,6 +1,5 @@
 """The registry file: read again when it changes, refused when broken."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -40,7 +39,7 @@ def replace_file(file: Path, text: str) -> None:
     """Put another file in its place, as an editor does."""
     new = file.with_suffix(".new")
     new.write_text(text)
-    os.replace(new, file)  # noqa: PTH105  the atomic form, by its usual name
+    new.replace(file)
 
 
 async def test_a_record_is_read_with_all_its_fields(registry: StaticRegistry) -> None:

@@ -1,0 +1,139 @@
+"""A demo network and its run: folder, processes, script, report; and the clean end of all of it."""
+
+import signal
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import rmtree
+from types import FrameType
+from typing import Protocol
+
+from adapter.demo.folder import NODES, DemoFolder, write_folder
+from adapter.demo.processes import DemoError, Processes, failure, free_ports
+from adapter.demo.report import Report, make_report
+from adapter.demo.script import Script
+
+SERVE_PORTS = dict(zip(NODES, range(8101, 8101 + len(NODES)), strict=True))
+"""Ports of a network that stays up."""
+
+
+class Teller(Protocol):
+    """Who is told how it goes."""
+
+    def heading(self, text: str) -> None:
+        """A new part begins."""
+        ...
+
+    def step(self, who: str, what: str) -> None:
+        """Somebody did something."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Something worth knowing."""
+        ...
+
+
+class Silence:
+    """Tells nobody."""
+
+    def heading(self, text: str) -> None:
+        """Say nothing."""
+
+    def step(self, who: str, what: str) -> None:
+        """Say nothing."""
+
+    def note(self, text: str) -> None:
+        """Say nothing."""
+
+
+class Ended(BaseException):
+    """A signal asked for the end; carries its number."""
+
+    def __init__(self, number: int) -> None:
+        """Keep the number."""
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+@contextmanager
+def signals_raise() -> Iterator[None]:
+    """Turn the first SIGINT, SIGTERM or SIGHUP into Ended, and pass over the others."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        for other in before:
+            signal.signal(other, signal.SIG_IGN)  # nothing may disturb the clean end
+        raise Ended(number)
+
+    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in wanted}
+    for number in before:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def demo_folder(*, keep: bool) -> Iterator[Path]:
+    """Give a new folder; it stays when wanted, and when something failed, for its logs."""
+    path = Path(tempfile.mkdtemp(prefix="p2ptrade-demo-"))
+    try:
+        yield path
+    except DemoError:
+        raise
+    except BaseException:
+        if not keep:
+            rmtree(path, ignore_errors=True)
+        raise
+    if not keep:
+        rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def running_network(path: Path, ports: Mapping[str, int]) -> Iterator[tuple[DemoFolder, Processes]]:
+    """Write the folder, start the four nodes, wait until they are ready; end them afterwards.
+
+    Raises:
+        DemoError: one does not start.
+    """
+    folder = write_folder(path, ports)
+    with Processes() as processes:
+        for node in folder.nodes.values():
+            processes.start(node)
+        processes.wait_until_ready()
+        yield folder, processes
+
+
+def run_trade(folder: DemoFolder, teller: Teller) -> Report:
+    """Run the whole script against a running network.
+
+    Raises:
+        DemoError: a step failed, or the ledger does not verify.
+    """
+    with Script(folder, teller.step) as script:
+        teller.heading("Set-up at the grid operator, who hosts the contract layer")
+        script.set_up()
+        window = script.window()
+        before = script.balances()
+        teller.heading("Trade: 10 kWh at 0.15 USD, wheeling 0.025 USD per kWh")
+        script.offer(window)
+        transaction_id = script.buy(window)
+        teller.step("buyer", f"POST /trades: contract is active, transaction {transaction_id}")
+        teller.heading("Delivery and settlement")
+        script.pass_window(window)
+        script.submit_readings(window)
+        script.wait_until_completed(transaction_id)
+        teller.step("ledger", "energy and cash have moved together, on_status says COMPLETED")
+        report = make_report(script, folder, transaction_id, before)
+    if not report.ledger_verified:
+        why = "the ledger does not verify"
+        raise failure(why, folder.nodes["grid_operator"])
+    return report
+
+
+def new_ports() -> dict[str, int]:
+    """Return a free port for each node."""
+    return dict(zip(NODES, free_ports(len(NODES)), strict=True))

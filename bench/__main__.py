@@ -1,0 +1,30 @@
+"""`python -m bench [NAME...] [--json] [--rounds N]`."""
+
+import argparse
+import json
+import sys
+
+from bench import validate
+from bench.harness import to_text
+
+BENCHMARKS = {"validate": validate.run}
+
+
+def main() -> int:
+    """Run the named benchmarks, all of them without a name."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+    unknown = [name for name in options.names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
+    for name in options.names or BENCHMARKS:
+        result = BENCHMARKS[name](options.rounds)
+        sys.stdout.write((json.dumps(result) if options.json else to_text(result)) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
