@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from adapter.cli.output import complain, refuse, say_json
+from adapter.cli.output import complain, say_json
 from adapter.demo.folder import DemoFolder
 from adapter.demo.network import (
     SERVE_PORTS,
@@ -135,6 +135,3 @@ def _watch(processes: Processes) -> NoReturn:
 def _ended(end: Ended) -> NoReturn:
     complain(f"{end}: all nodes are stopped")
     raise typer.Exit(128 + end.number)
-
-
-__all__ = ["app", "refuse"]

@@ -35,11 +35,11 @@ class Timeline:
         line = Text("  ")
         line.append(f"{who:<21}", style=_COLOURS.get(who, "green"))
         line.append(f" {what}")
-        self._console.print(line)
+        self._console.print(line, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """Write a line of its own."""
-        self._console.print(Text(f"  {text}", style="dim"))
+        self._console.print(Text(f"  {text}", style="dim"), soft_wrap=True)
 
     def report(self, report: Report) -> None:
         """Write all that a run has to show."""

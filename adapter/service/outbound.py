@@ -9,6 +9,7 @@ Source: architecture, section 5; protocol specification, section 10.
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -207,16 +208,16 @@ class Outbound:
                 lambda uow: uow.add_attempt(row.message_id, row.action, header)
             )
         clock = self._parts.clock
-        begun_us = clock.now_us()
-        tried = replace(row, attempts=row.attempts + 1, sent_us=begun_us)
+        tried = replace(row, attempts=row.attempts + 1, sent_us=clock.now_us())
+        begun_ns = time.monotonic_ns()  # the clock may be moved meanwhile
         headers = {"authorization": header, "content-type": "application/json"}
         try:
             answer = await self._parts.sender.post(row.url, row.body, headers)
         except SendError as error:
             self._hosts.failed(host, clock.now_ms())
-            tried = replace(tried, took_us=clock.now_us() - begun_us)
+            tried = replace(tried, took_us=_since_us(begun_ns))
             return self._unanswered(tried, error)
-        tried = replace(tried, took_us=clock.now_us() - begun_us, http_status=answer.status)
+        tried = replace(tried, took_us=_since_us(begun_ns), http_status=answer.status)
         return await self._answered(tried, host, answer, header)
 
     async def _peer_refusal(self, row: OutboxRow) -> Step | None:
@@ -330,6 +331,10 @@ class Outbound:
 
         await self._parts.store.write(unit)
         _log.info("outbox row is %s", step.row.state.value, extra=_fields(step.row))
+
+
+def _since_us(begun_ns: int) -> int:
+    return (time.monotonic_ns() - begun_ns) // 1_000
 
 
 def _fields(row: OutboxRow) -> dict[str, Any]:

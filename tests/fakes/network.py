@@ -5,10 +5,10 @@ are ours. Messages move when `deliver` is called, so a test sees every step.
 """
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import yaml
@@ -24,8 +24,20 @@ from adapter.settlement import parse_command
 from tests.fakes.time import CountingIds, FixedClock
 
 BAP, BPP, GRID = "bap.buyer.example", "bpp.seller.example", "grid.operator.example"
+OTHER = "bap.other.example"
+"""A second buyer's app: listed in the registry, played by hand."""
+HOSTS = {name: f"127.0.0.1:{port}" for port, name in enumerate((BAP, BPP, GRID, OTHER), 9101)}
+ROLES = {BAP: "bap", BPP: "bpp", GRID: "grid_operator"}
 SELLER_METER, BUYER_METER = "meter-roof-7", "meter-home-3"
 START, END = "2026-03-02T08:15:00Z", "2026-03-02T09:15:00Z"
+
+
+class Actor(Protocol):
+    """A participant that is played by hand, in place of a node or beside them."""
+
+    def take(self, action: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Return the answer to a message."""
+        ...
 
 
 @dataclass
@@ -34,20 +46,30 @@ class Wire:
 
     nodes: dict[str, Node] = field(default_factory=dict)
     """By host and port."""
+    actors: dict[str, Actor] = field(default_factory=dict)
+    """By host and port, before the nodes."""
     log: list[tuple[str, bytes]] = field(default_factory=list)
     """URL and body of everything that arrived, in order."""
     lost: Callable[[str, bytes], bool] = lambda url, body: False
     """Says which messages get lost."""
+    unanswered: Callable[[str, bytes], bool] = lambda url, body: False
+    """Says of which messages, which arrive, the answer gets lost."""
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        node = self.nodes[urlsplit(url).netloc]
+        host = urlsplit(url).netloc
         if self.lost(url, body):
             why = "lost on the way"
             raise SendError(why)
         self.log.append((url, body))
         _, receiver, _, action = urlsplit(url).path.split("/")
+        if host in self.actors:
+            return self.actors[host].take(action, headers, body)
+        node = self.nodes[host]
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
         reply = await node.inbound.receive(receiver, action, raw, body)
+        if self.unanswered(url, body):
+            why = "the answer was lost"
+            raise SendError(why)
         answered = {name.decode(): value.decode() for name, value in reply.headers}
         return Answer(reply.status, answered, reply.body)
 
@@ -65,10 +87,12 @@ class Network:
     clock: FixedClock
     wire: Wire
     meter_keys: dict[str, Signer]
+    files: Mapping[str, Path]
+    """node.yaml by subscriber id."""
 
     @property
-    def nodes(self) -> tuple[Node, Node, Node]:
-        return self.bap, self.bpp, self.grid
+    def nodes(self) -> tuple[Node, ...]:
+        return tuple(dict.fromkeys((self.bap, self.bpp, self.grid)))
 
     async def deliver(self, hops: int = 50) -> None:
         """Let messages travel until none is left, a second per hop."""
@@ -87,6 +111,14 @@ class Network:
             for node in self.nodes:
                 await node.timers.tick()
             await self.deliver()
+
+    async def restart_bpp(self) -> None:
+        """Stop the seller's platform and open it again on the same database."""
+        old = self.bpp
+        await old.stop()
+        ports = Ports(clock=self.clock, ids=old.parts.ids, sender=self.wire)
+        self.bpp = build_node(load_settings(self.files[BPP]), ports)
+        self.wire.nodes[HOSTS[BPP]] = self.bpp
 
     async def call(self, actor: str, contract: str, function: str, **args: object) -> Any:
         """Call the contract layer at the grid operator."""
@@ -110,39 +142,67 @@ class Network:
             await node.stop()
 
 
-async def open_network(folder: Path, *, public: bool = False, **changes: Any) -> Network:
+async def open_network(
+    folder: Path,
+    *,
+    public: bool = False,
+    one_node: bool = False,
+    cascades: bool = True,
+    rules: Mapping[str, Mapping[str, Any]] | None = None,
+    **changes: Any,
+) -> Network:
     """Return a network whose ledger knows both users, funded and with caps.
 
-    `public`: the nodes have https names instead of loopback addresses.
-    `changes`: `buyer_cap`, `seller_cap`, `cash`, `allowance` as decimal strings.
+    Args:
+        folder: for databases and settings.
+        public: the nodes have https names instead of loopback addresses.
+        one_node: the seller's platform is its own grid operator.
+        cascades: the seller's platform has a grid operator.
+        rules: the `protocol` section by subscriber id.
+        changes: `buyer_cap`, `seller_cap`, `cash`, `allowance` as decimal strings.
     """
     clock, wire = FixedClock(), Wire()
-    signers = {
-        name: Signer(name, "k1", bytes([i] * 32)) for i, name in enumerate((BAP, BPP, GRID), 1)
-    }
-    hosts = {BAP: "127.0.0.1:9101", BPP: "127.0.0.1:9102", GRID: "127.0.0.1:9103"}
-    urls = {name: f"https://{name}" if public else f"http://{host}" for name, host in hosts.items()}
+    signers = signers_of(HOSTS)
+    urls = {name: f"https://{name}" if public else f"http://{host}" for name, host in HOSTS.items()}
     _write_registry(folder, signers, urls)
-    nodes = {}
-    for i, (name, role) in enumerate(((BAP, "bap"), (BPP, "bpp"), (GRID, "grid_operator")), 1):
-        file = _write_node(folder, name, role, urls[name])
-        (folder / f"{role}.seed").write_text(base64.b64encode(bytes([i] * 32)).decode())
-        (folder / f"{role}.seed").chmod(0o600)
-        node = build_node(load_settings(file), Ports(clock=clock, ids=CountingIds(i), sender=wire))
-        wire.nodes[urlsplit(urls[name]).netloc] = node
-        nodes[name] = node
+    operator = BPP if one_node else GRID
+    files, nodes = {}, {}
+    for i, name in enumerate((BAP, BPP) if one_node else (BAP, BPP, GRID), 1):
+        document = _node_document(name, urls[name])
+        document["protocol"] = dict((rules or {}).get(name, {}))
+        if name == BPP and cascades:
+            document["cascade"] = {"grid_operator": operator}
+        if name == operator:
+            document["contracts"] = {"host": "here", "genesis": "genesis.yaml"}
+            if one_node:
+                document["node"]["roles"] = ["bpp", "grid_operator"]
+        files[name] = folder / f"{ROLES[name]}.yaml"
+        files[name].write_text(yaml.safe_dump(document))
+        seed = folder / f"{ROLES[name]}.seed"
+        seed.write_text(base64.b64encode(bytes([i] * 32)).decode())
+        seed.chmod(0o600)
+    _write_genesis(folder, operator)
+    for i, name in enumerate(files, 1):
+        ports = Ports(clock=clock, ids=CountingIds(i), sender=wire)
+        nodes[name] = build_node(load_settings(files[name]), ports)
+        wire.nodes[urlsplit(urls[name]).netloc] = nodes[name]
     keys = {
         meter: Signer(meter, "m", bytes([40 + i] * 32))
         for i, meter in enumerate((SELLER_METER, BUYER_METER))
     }
-    network = Network(nodes[BAP], nodes[BPP], nodes[GRID], clock, wire, keys)
+    network = Network(nodes[BAP], nodes[BPP], nodes[operator], clock, wire, keys, files)
     assert network.grid.contracts is not None
     await network.grid.contracts.open(network.grid.genesis)
-    await _set_up(network, changes)
+    await _set_up(network, operator, changes)
     return network
 
 
-async def _set_up(network: Network, changes: Mapping[str, Any]) -> None:
+def signers_of(names: Iterable[str]) -> dict[str, Signer]:
+    """Return the keys of participants, in the order in which the registry lists them."""
+    return {name: Signer(name, "k1", bytes([i] * 32)) for i, name in enumerate(names, 1)}
+
+
+async def _set_up(network: Network, operator: str, changes: Mapping[str, Any]) -> None:
     for user, meter, subscriber in (("bob", BUYER_METER, BAP), ("sun", SELLER_METER, BPP)):
         await network.call(
             "rec", "registry", "register_user", user=user, user_type="PROSUMER", location="Lane 4"
@@ -162,7 +222,7 @@ async def _set_up(network: Network, changes: Mapping[str, Any]) -> None:
             public_key=key,
         )
     await network.call(
-        GRID,
+        operator,
         "registry",
         "set_trade_cap",
         meter_id=BUYER_METER,
@@ -170,7 +230,7 @@ async def _set_up(network: Network, changes: Mapping[str, Any]) -> None:
         cap=changes.get("buyer_cap", "50"),
     )
     await network.call(
-        GRID,
+        operator,
         "registry",
         "set_trade_cap",
         meter_id=SELLER_METER,
@@ -230,8 +290,8 @@ def _write_registry(folder: Path, signers: Mapping[str, Signer], urls: Mapping[s
         {
             "subscriber_id": name,
             "key_id": "k1",
-            "type": "BAP" if name == BAP else "BPP",
-            "url": f"{urls[name]}/{'bap' if name == BAP else 'bpp'}/receiver",
+            "type": "BAP" if name.startswith("bap.") else "BPP",
+            "url": f"{urls[name]}/{'bap' if name.startswith('bap.') else 'bpp'}/receiver",
             "domain": "energy-trade",
             "signing_public_key": base64.b64encode(signer.public_key).decode(),
             "valid_from": "2026-01-01T00:00:00Z",
@@ -243,8 +303,9 @@ def _write_registry(folder: Path, signers: Mapping[str, Signer], urls: Mapping[s
     (folder / "network.yaml").write_text(yaml.safe_dump({"participants": rows}))
 
 
-def _write_node(folder: Path, name: str, role: str, url: str) -> Path:
-    document: dict[str, Any] = {
+def _node_document(name: str, url: str) -> dict[str, Any]:
+    role = ROLES[name]
+    return {
         "node": {
             "subscriber_id": name,
             "key_id": "k1",
@@ -255,27 +316,23 @@ def _write_node(folder: Path, name: str, role: str, url: str) -> Path:
         "database": {"url": f"sqlite:///{role}.db"},
         "registry": {"kind": "static", "file": "network.yaml"},
     }
-    if role == "bpp":
-        document["cascade"] = {"grid_operator": GRID}
-    if role == "grid_operator":
-        document["contracts"] = {"host": "here", "genesis": "genesis.yaml"}
-        genesis = {
-            "admin": "admin",
-            "regulators": ["rec"],
-            "roles": {
-                "TREASURER": ["treasury"],
-                "ORACLE_OPERATOR": ["headend", "system"],
-                "MARKET_MAKER": ["system"],
-                "GRID_OPERATOR": [GRID],
-            },
-            "settings": {
-                "currency": "USD",
-                "price_tick": "0.001",
-                "wheeling_rate": "0.025",
-                "dispute_window_s": 0,
-            },
-        }
-        (folder / "genesis.yaml").write_text(yaml.safe_dump(genesis))
-    file = folder / f"{role}.yaml"
-    file.write_text(yaml.safe_dump(document))
-    return file
+
+
+def _write_genesis(folder: Path, operator: str) -> None:
+    genesis = {
+        "admin": "admin",
+        "regulators": ["rec"],
+        "roles": {
+            "TREASURER": ["treasury"],
+            "ORACLE_OPERATOR": ["headend", "system"],
+            "MARKET_MAKER": ["system"],
+            "GRID_OPERATOR": [operator],
+        },
+        "settings": {
+            "currency": "USD",
+            "price_tick": "0.001",
+            "wheeling_rate": "0.025",
+            "dispute_window_s": 0,
+        },
+    }
+    (folder / "genesis.yaml").write_text(yaml.safe_dump(genesis))

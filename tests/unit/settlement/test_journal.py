@@ -141,8 +141,8 @@ def test_a_flip_in_an_early_entry_is_named_there_or_by_the_next_link() -> None:
     [
         pytest.param(lambda log: log[1:], 0, id="first entry gone"),
         pytest.param(lambda log: log[:2] + log[3:], 2, id="an entry dropped"),
-        pytest.param(lambda log: log[:2] + [log[3], log[2]] + log[4:], 2, id="two swapped"),
-        pytest.param(lambda log: log[:2] + [log[1]] + log[2:], 2, id="an entry doubled"),
+        pytest.param(lambda log: [*log[:2], log[3], log[2], *log[4:]], 2, id="two swapped"),
+        pytest.param(lambda log: [*log[:2], log[1], *log[2:]], 2, id="an entry doubled"),
     ],
 )
 def test_a_changed_order_is_detected(change: object, bad_seq: int) -> None:

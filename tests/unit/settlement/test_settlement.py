@@ -1,7 +1,7 @@
 """Recording and paying: the worked tables of settlement.md sections 11.2 and 11.3."""
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -35,86 +35,46 @@ def deviations(receipts: list[Receipt]) -> list[tuple[str, int]]:
     ]
 
 
-@pytest.mark.parametrize(
-    (
-        "basis",
-        "generated",
-        "consumed",
-        "energy",
-        "buyer",
-        "seller",
-        "wheeling",
-        "released",
-        "found",
-    ),
-    [
-        pytest.param(
-            "CONTRACTED", 10, 12, "10", "1.75", "1.50", "0.25", "0", [], id="CONTRACTED, 10"
-        ),
-        pytest.param(
-            "CONTRACTED",
-            8,
-            12,
-            "8",
-            "1.75",
-            "1.50",
-            "0.25",
-            "0",
-            [("SELLER_SHORTFALL", 2_000_000)],
-            id="CONTRACTED, 8",
-        ),
-        pytest.param(
-            "DELIVERED",
-            8,
-            12,
-            "8",
-            "1.40",
-            "1.20",
-            "0.20",
-            "0.35",
-            [("SELLER_SHORTFALL", 2_000_000)],
-            id="DELIVERED, 8",
-        ),
-        pytest.param(
-            "MIN_OF_TWO",
-            8,
-            6,
-            "6",
-            "1.05",
-            "0.90",
-            "0.15",
-            "0.70",
-            [("SELLER_SHORTFALL", 2_000_000), ("BUYER_SHORTFALL", 4_000_000)],
-            id="MIN_OF_TWO, 8, consumed 6",
-        ),
-    ],
+class Row(NamedTuple):
+    """A row of the worked table: what happened, and what everyone got."""
+
+    basis: str
+    generated: int
+    consumed: int
+    energy: str
+    buyer: str
+    seller: str
+    wheeling: str
+    released: str
+    found: tuple[tuple[str, int], ...] = ()
+
+
+SELLER_2 = ("SELLER_SHORTFALL", 2_000_000)
+BUYER_4 = ("BUYER_SHORTFALL", 4_000_000)
+WORKED = (
+    Row("CONTRACTED", 10, 12, "10", "1.75", "1.50", "0.25", "0"),
+    Row("CONTRACTED", 8, 12, "8", "1.75", "1.50", "0.25", "0", (SELLER_2,)),
+    Row("DELIVERED", 8, 12, "8", "1.40", "1.20", "0.20", "0.35", (SELLER_2,)),
+    Row("MIN_OF_TWO", 8, 6, "6", "1.05", "0.90", "0.15", "0.70", (SELLER_2, BUYER_4)),
 )
-def test_worked_rows_of_11_2(
-    world: Market,
-    basis: str,
-    generated: int,
-    consumed: int,
-    energy: str,
-    buyer: str,
-    seller: str,
-    wheeling: str,
-    released: str,
-    found: list[tuple[str, int]],
-) -> None:  # one parameter per column of the table
-    world.agree(basis=basis)
-    world.deliver(generated, consumed)
+
+
+@pytest.mark.parametrize("row", WORKED, ids=lambda row: f"{row.basis}, {row.generated}")
+def test_worked_rows_of_11_2(world: Market, row: Row) -> None:
+    world.agree(basis=row.basis)
+    world.deliver(row.generated, row.consumed)
     done = world.tick()
     (settled,) = events_of(done, "PaymentSettled")
-    assert settled.fields["energy"] == micro(energy)
-    assert settled.fields["released"] == micro(released)
-    assert world.posted("alice", "GRID") == micro(energy)
-    assert world.posted("bob", "GRID") == micro(str(generated)) - micro(energy)
-    assert world.available("alice", "USD") == micro("20") - micro(buyer)
-    assert world.available("bob", "USD") == micro(seller)
-    assert world.posted("grid", "USD") == micro(wheeling)
+    assert settled.fields["energy"] == micro(row.energy)
+    assert settled.fields["released"] == micro(row.released)
+    assert world.posted("alice", "GRID") == micro(row.energy)
+    assert world.posted("bob", "GRID") == micro(str(row.generated)) - micro(row.energy)
+    assert world.available("alice", "USD") == micro("20") - micro(row.buyer)
+    assert world.available("bob", "USD") == micro(row.seller)
+    assert world.posted("grid", "USD") == micro(row.wheeling)
     # Each row sums to zero.
-    assert micro(buyer) == micro(seller) + micro(wheeling)
-    assert deviations(done) == found
+    assert micro(row.buyer) == micro(row.seller) + micro(row.wheeling)
+    assert deviations(done) == list(row.found)
     for owner, meter, side in (("alice", "m-buy", "BUY"), ("bob", "m-sell", "SELL")):
         assert world.available(owner, "USD") == world.posted(owner, "USD")
         assert world.available(owner, "GRID") == world.posted(owner, "GRID")

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,7 +37,7 @@ def test_a_value_rounds_ties_to_even(energy: int, price: int, expected: int) -> 
 def test_parts_post_the_difference_of_cumulative_values() -> None:
     # 1.000001 kWh at 0.333333: 333333.33, 666666.67, 999999.999999 in all.
     totals = [legs(1_000_001 * n, Rates(333_333, 0, 0, 0)) for n in range(4)]
-    parts = [after.minus(before).value for before, after in zip(totals, totals[1:], strict=False)]
+    parts = [after.minus(before).value for before, after in pairwise(totals)]
     assert parts == [333_333, 333_334, 333_333]
 
 

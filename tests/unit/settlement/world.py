@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from importlib.resources import files
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from nacl.signing import SigningKey
@@ -73,7 +73,7 @@ class World:
     keys: dict[str, SigningKey] = field(default_factory=dict)
     calls: int = 0
 
-    def open(self, genesis: Mapping[str, Any] = GENESIS) -> "World":
+    def open(self, genesis: Mapping[str, Any] = GENESIS) -> Self:
         """Write the first two entries."""
         command = genesis_command(genesis, ledger="grid")
         execute(self.ledger, command, "admin", self.now)
@@ -87,15 +87,14 @@ class World:
         caller: str,
         behalf: str | None = None,
         /,
-        *,
-        cmd: str | None = None,
         **args: Any,
     ) -> Receipt:
-        """Execute a function; arguments as JSON has them, `from_` for `from`."""
+        """Execute a function; arguments as JSON has them, `from_` for `from`, `cmd` is the id."""
         self.calls += 1
+        command_id = args.pop("cmd", f"c-{self.calls}")
         wire = {key.rstrip("_"): value for key, value in args.items()}
         contract, name = function.split(".")
-        command = parse_command(cmd or f"c-{self.calls}", contract, name, wire)
+        command = parse_command(command_id, contract, name, wire)
         return execute(self.ledger, command, caller, self.now, on_behalf_of=behalf)
 
     def refused(
@@ -220,7 +219,7 @@ class Market(World):
     start: int = NOON + EPOCH
     """Of the delivery window, one hour."""
 
-    def set_up(self, genesis: Mapping[str, Any] = GENESIS, funds: object = 20) -> "Market":
+    def set_up(self, genesis: Mapping[str, Any] = GENESIS, funds: object = 20) -> Self:
         """Do the set-up of the demo."""
         self.open(genesis)
         self.user("alice", representative="bap")
@@ -238,7 +237,7 @@ class Market(World):
         """Return the end of the delivery window."""
         return self.start + 4 * EPOCH
 
-    def terms(self, contract_id: str = "k-1", **changes: Any) -> dict[str, Any]:
+    def terms(self, contract_id: str = "k-1", /, **changes: Any) -> dict[str, Any]:
         """Return the arguments of the demo's agreement."""
         return {
             "contract_id": contract_id,
@@ -253,7 +252,7 @@ class Market(World):
             **changes,
         }
 
-    def propose(self, contract_id: str = "k-1", **changes: Any) -> int:
+    def propose(self, contract_id: str = "k-1", /, **changes: Any) -> int:
         """Propose as the seller's platform does, and return the number."""
         terms = self.terms(contract_id, **changes)
         receipt = self.do("agreements.create_agreement", "bpp", "bob", **terms)
@@ -263,14 +262,14 @@ class Market(World):
         """Accept as the seller's platform does, under the buyer's mandate."""
         return self.do("agreements.accept_agreement", "bpp", "bob", agreement_no=number)
 
-    def agree(self, contract_id: str = "k-1", **changes: Any) -> int:
+    def agree(self, contract_id: str = "k-1", /, **changes: Any) -> int:
         """Propose and accept."""
         number = self.propose(contract_id, **changes)
         self.accept(number)
         return number
 
     def deliver(self, generated: object, consumed: object) -> None:
-        """Submit the readings of all intervals at the end of the window, the total in equal parts."""
+        """Submit the readings of all intervals at the end of the window, in equal parts."""
         self.now = self.end
         quarter = Decimal(4)
         for start in range(self.start, self.end, EPOCH):
