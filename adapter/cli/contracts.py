@@ -31,9 +31,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Node = Annotated[str, typer.Option(envvar="P2PTRADE_NODE", help="Base URL of the node.")]
+Node = Annotated[str, typer.Option(envvar="P2PTRADE_CLI_NODE", help="Base URL of the node.")]
 Token = Annotated[
-    str | None, typer.Option(envvar="P2PTRADE_TOKEN", help="Token of the node's operator.")
+    str | None, typer.Option(envvar="P2PTRADE_CLI_TOKEN", help="Token of the node's operator.")
 ]
 Subscriber = Annotated[str | None, typer.Option(help="Without a token: sign as this participant.")]
 KeyId = Annotated[str, typer.Option(help="Id of its key in the registry.")]
@@ -111,12 +111,10 @@ def events(  # noqa: PLR0913 - one parameter per option
                     threading.Event().wait(FOLLOW_S)
         except (NodeError, NodeAwayError) as error:
             _refused(error)
-        except KeyboardInterrupt:
-            raise typer.Exit(130) from None
 
 
 @app.command()
-def state(  # noqa: PLR0913 - one parameter per option
+def state(
     node: Node = NODE,
     token: Token = None,
     subscriber: Subscriber = None,

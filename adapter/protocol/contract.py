@@ -12,21 +12,9 @@ from adapter.domain.errors import QuantityError, WireError
 from adapter.domain.instants import DeliveryInterval, parse_instant
 from adapter.domain.quantities import Energy, UnitPrice
 from adapter.domain.terms import TradeTerms
+from adapter.protocol.role_inputs import canonical_role, unwrap
 
 CONTRACT_PATH = "$.message.order['beckn:orderAttributes']"
-INPUT_TYPES = frozenset(
-    {
-        "BOOLEAN",
-        "NUMBER",
-        "DATE_TIME",
-        "DATETIME",
-        "DURATION",
-        "OFFER_CURVE",
-        "STRING",
-        "ROUTE",
-        "OBJECT",
-    }
-)
 REQUIRED_INPUTS: Mapping[str, tuple[str, ...]] = {
     "SELLER": ("sourceMeterId", "sourceType", "pricePerKWh", "currency"),
     "BUYER": ("targetMeterId", "contractedQuantity", "tradeStartTime", "tradeEndTime"),
@@ -42,22 +30,10 @@ REQUIRED_INPUTS: Mapping[str, tuple[str, ...]] = {
 """Inputs that a filled role of a fixed-price contract has. Source: section 3.3."""
 
 
-def direct(value: object) -> object:
-    """Return an input's value, taken out of its envelope if it has one."""
-    if (
-        isinstance(value, Mapping)
-        and value.get("type") in INPUT_TYPES
-        and isinstance(value.get("required"), bool)
-    ):
-        return value.get("value")
-    return value
-
-
 def role_of(contract: Mapping[str, Any], role: str) -> Mapping[str, Any] | None:
     """Return the entry of a role, None when the contract has none."""
     for entry in contract.get("roles") or ():
-        name = entry.get("role")
-        if ("BUYER" if name == "CONSUMER" else name) == role:
+        if canonical_role(entry.get("role")) == role:
             return entry  # type: ignore[no-any-return]  # JSON object
     return None
 
@@ -68,7 +44,7 @@ def inputs_of(contract: Mapping[str, Any], role: str) -> dict[str, Any]:
     if entry is None or not entry.get("filled"):
         return {}
     given = entry.get("roleInputs") or {}
-    values = {name: direct(value) for name, value in given.items()}
+    values = {name: unwrap(value) for name, value in given.items()}
     return {name: value for name, value in values.items() if value is not None}
 
 

@@ -20,6 +20,8 @@ from adapter.protocol import strict_json
 from adapter.protocol.acks import Acknowledgement, MessageIds, nack
 from adapter.protocol.actions import Action
 from adapter.protocol.callback_url import check_callback_url
+from adapter.protocol.contract import CONTRACT_PATH
+from adapter.protocol.contract_view import contract_of
 from adapter.protocol.envelope import Envelope, check_context, is_judgeable, make_envelope
 from adapter.protocol.rules import check_message
 from adapter.protocol.signature import (
@@ -37,6 +39,13 @@ from adapter.service.rate import RateLimits
 from adapter.service.trust import trusted_signer
 from adapter.service.unit import Arrival, Units
 
+ABOUT_A_CONTRACT = frozenset(Action) - {
+    Action.DISCOVER,
+    Action.ON_DISCOVER,
+    Action.STATUS,
+    Action.CANCEL,
+}
+"""Messages whose order carries the contract."""
 _RETRY_AFTER_S = 1
 
 _log = logging.getLogger(__name__)
@@ -248,8 +257,13 @@ class Inbound:
         body: dict[str, Any] = {"context": envelope.context, "message": envelope.message}
         action = envelope.action.value
         check_findings(self._parts.schemas.check(action, body))
-        if envelope.error is None:
-            check_findings(check_message(action, body))
+        if envelope.error is not None:
+            return
+        if envelope.action in ABOUT_A_CONTRACT and contract_of(body) is None:
+            msg = "the order carries no EnergyContractP2PTrade, this node trades nothing else"
+            path = f"{CONTRACT_PATH}['@type']"
+            raise WireError("SCH_TYPE_NOT_SUPPORTED", msg, path=path)
+        check_findings(check_message(action, body))
 
     async def _operator(self, place: Place, envelope: Envelope) -> Peer | None:
         """Return where a request to this BPP cascades to."""

@@ -9,11 +9,13 @@ from pathlib import Path
 from adapter.settlement import LedgerStore, Verdict, entry_hash, verify
 from adapter.store.errors import StoreError
 from adapter.store.ledger_memory import MemoryLedger
+from adapter.store.migrate import known_migrations, pending
 from adapter.store.sqlite_connection import open_reader
 from adapter.store.sqlite_unit import SqliteUnit
 
 PAGE = 1_000
 """Entries read at once."""
+_APPLIED = "SELECT number, name, checksum FROM migration ORDER BY number"
 NODE = b"\x01"
 """Prefix of an inner node. Source: settlement specification, section 5."""
 
@@ -92,3 +94,21 @@ def _entries(ledger: LedgerStore, root: MerkleRoot) -> Iterator[bytes]:
 
 def _joined(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(NODE + left + right).digest()
+
+
+def pending_migrations(path: Path) -> int:
+    """Return how many migrations a database file still needs.
+
+    Raises:
+        StoreError: not a database of ours, or one of a newer program.
+    """
+    try:
+        connection = open_reader(path)
+        try:
+            applied = connection.control(_APPLIED).fetchall()
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        msg = f"the database {path} cannot be read: {error}"
+        raise StoreError(msg) from None
+    return len(pending(applied, known_migrations("sqlite")))

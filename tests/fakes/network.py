@@ -16,7 +16,9 @@ import yaml
 from adapter.bootstrap import Node, Ports, build_node
 from adapter.domain.instants import parse_instant
 from adapter.domain.offers import Offer
-from adapter.domain.quantities import to_micro
+from adapter.domain.parties import Side
+from adapter.domain.quantities import to_micro, to_text
+from adapter.domain.trade import Trade
 from adapter.protocol.signature import Signer
 from adapter.service.ports import Answer, SendError
 from adapter.settings import load_settings
@@ -92,7 +94,8 @@ class Network:
 
     @property
     def nodes(self) -> tuple[Node, ...]:
-        return tuple(dict.fromkeys((self.bap, self.bpp, self.grid)))
+        both = self.bap, self.bpp
+        return both if self.grid is self.bpp else (*both, self.grid)
 
     async def deliver(self, hops: int = 50) -> None:
         """Let messages travel until none is left, a second per hop."""
@@ -111,6 +114,26 @@ class Network:
             for node in self.nodes:
                 await node.timers.tick()
             await self.deliver()
+
+    async def run(self, seconds: int) -> None:
+        """Let time pass; each second the timers run and messages travel."""
+        for _ in range(seconds):
+            self.clock.advance(1)
+            for node in self.nodes:
+                await node.timers.tick()
+            for _ in range(9):
+                for node in self.nodes:
+                    await node.outbound.drain_due()
+
+    async def trade(self, side: Side, number: int = 0) -> Trade:
+        """Return a trade of the node that plays `side`, the newest first."""
+        node = {Side.BAP: self.bap, Side.BPP: self.bpp}.get(side, self.grid)
+        found = await node.parts.store.read(lambda uow: uow.trades(side, None, number + 1))
+        return found[number]
+
+    async def stock(self) -> str:
+        """Return the kWh left in the first offer."""
+        return to_text((await self.bpp.catalogue.offers())[0].available_micro_kwh)
 
     async def restart_bpp(self) -> None:
         """Stop the seller's platform and open it again on the same database."""

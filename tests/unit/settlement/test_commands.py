@@ -40,7 +40,7 @@ def test_an_amount_may_be_a_number_or_a_decimal_string(value: object) -> None:
         pytest.param("5e0", "not a number", id="exponent in a text"),
         pytest.param("+5", "not a number", id="plus sign"),
         pytest.param(" 5", "not a number", id="white space"),
-        pytest.param("٥", "not a number", id="another script's digit"),
+        pytest.param("\u0665", "not a number", id="another script's digit"),
         pytest.param(True, "not a number", id="true"),
         pytest.param(None, "not a number", id="null"),
         pytest.param([5], "not a number", id="list"),
@@ -178,7 +178,7 @@ def test_the_defaults_are_those_of_the_specification() -> None:
     ("change", "said"),
     [
         pytest.param({"settings": {"price_tik": 1}}, "price_tik", id="unknown setting"),
-        pytest.param({"settings": {"price_tick": "0.0015"}}, "", id="tick as a text is fine"),
+        pytest.param({"settings": {"price_tick": "0.0015"}}, "lot_energy", id="half a millionth"),
         pytest.param({"settings": {"wheeling_rate": "0.001"}}, "wheeling_rate", id="off the tick"),
         pytest.param({"settings": {"lot_energy": "0.000001"}}, "lot_energy", id="would round"),
         pytest.param({"settings": {"currency": "RUPEE"}}, "currency", id="no currency"),
@@ -194,9 +194,6 @@ def test_the_defaults_are_those_of_the_specification() -> None:
 )
 def test_a_bad_genesis_is_refused_by_name(change: dict[str, Any], said: str) -> None:
     document = {"admin": "a", "regulators": ["r"], **change}
-    if not said:
-        genesis_command(document)
-        return
     with pytest.raises(ContractError) as caught:
         genesis_command(document)
     assert said in caught.value.message

@@ -1,6 +1,7 @@
 """Replay, precedence of refusals, representation, receipts."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def world(request: pytest.FixtureRequest) -> World:
     return world
 
 
-ARGS = {"to": "alice", "amount": 1, "external_reference": "r-1"}
+ARGS: dict[str, Any] = {"to": "alice", "amount": 1, "external_reference": "r-1"}
 
 
 # Replay
@@ -51,7 +52,8 @@ def test_the_same_command_again_gets_the_stored_answer(world: World) -> None:
 
 def test_the_same_id_for_another_command_is_a_conflict(world: World) -> None:
     world.do("token.deposit", "treasurer", cmd="x", **ARGS)
-    for change in ({"amount": 2}, {"external_reference": "r-2"}):
+    changes: list[dict[str, Any]] = [{"amount": 2}, {"external_reference": "r-2"}]
+    for change in changes:
         args = {**ARGS, **change, "cmd": "x"}
         world.refused("IDEMPOTENCY_CONFLICT", "token.deposit", "treasurer", **args)
     args = {"from_": "alice", "amount": 1, "external_reference": "r-3", "cmd": "x"}

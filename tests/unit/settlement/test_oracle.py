@@ -142,8 +142,8 @@ def test_registers_never_run_backwards(world: World) -> None:
         data = world.signed("m-1", START + offset * EPOCH, 1, register_generated=register)
         submit(world, data)
     middle = START + EPOCH
-    for register in ("99.999999", "102.000001"):
-        data = world.signed("m-1", middle, 1, register_generated=register)
+    for backwards in ("99.999999", "102.000001"):
+        data = world.signed("m-1", middle, 1, register_generated=backwards)
         refused(world, "REGISTER_NOT_MONOTONIC", data)
     submit(world, world.signed("m-1", middle, 1, register_generated=100))
 
