@@ -175,9 +175,7 @@ def check_order_against_offer(
             BIZ_QUOTE_EXPIRED_OR_CHANGED, BIZ_PRICE_MISMATCH, BIZ_UPDATE_INCONSISTENT.
     """
     offer = _named_offer(order, offers)
-    if offer.valid_until_ms is not None and now_ms > offer.valid_until_ms:
-        msg = f"offer {offer.offer_id} ended {format_instant(offer.valid_until_ms)}"
-        raise WireError("BIZ_QUOTE_EXPIRED_OR_CHANGED", msg, path=f"{CONTRACT_PATH}.roles")
+    check_stands(offer, now_ms)
     contract = contract_of(order)
     seller = role_of(contract, "SELLER") or {}
     if seller.get("filledBy") != me.subscriber_id:
@@ -189,6 +187,17 @@ def check_order_against_offer(
         msg = "the revenue flows are not those of the offer"
         raise WireError("BIZ_UPDATE_INCONSISTENT", msg, path=f"{CONTRACT_PATH}.revenueFlows.flows")
     return offer
+
+
+def check_stands(offer: Offer, now_ms: int) -> None:
+    """Refuse an offer that has ended (R18).
+
+    Raises:
+        WireError: BIZ_QUOTE_EXPIRED_OR_CHANGED.
+    """
+    if offer.valid_until_ms is not None and now_ms > offer.valid_until_ms:
+        msg = f"offer {offer.offer_id} ended {format_instant(offer.valid_until_ms)}"
+        raise WireError("BIZ_QUOTE_EXPIRED_OR_CHANGED", msg, path=f"{CONTRACT_PATH}.roles")
 
 
 def check_stock(order: Mapping[str, Any], offer: Offer, *, own_micro_kwh: int) -> Energy:

@@ -96,9 +96,10 @@ class Places:
             if asked.transaction_id != envelope.transaction_id:
                 raise _unknown_transaction(envelope)
             if asked.side is Side.BPP:
-                leg = uow.trade_of_leg(asked.transaction_id)
-                assert leg is not None
-                return Place(Side.BPP, leg.transaction_id, None)
+                parent = uow.trade_of_leg(asked.transaction_id)
+                if parent is None:  # its trade took up another contract, with a leg of its own
+                    raise _unknown_transaction(envelope)
+                return Place(Side.BPP, parent.transaction_id, None)
             return Place(Side.BAP, asked.transaction_id, None)
         if envelope.action not in UNSOLICITED_CALLBACKS:
             msg = f"no {envelope.action.value} is awaited under this message id"

@@ -19,17 +19,19 @@ from adapter.domain.intents import (
     ProposeAgreement,
     Refused,
 )
-from adapter.domain.quantities import UnitPrice, cost, to_decimal
+from adapter.domain.quantities import Energy, UnitPrice, cost, to_decimal
 from adapter.protocol.contract import CONTRACT_PATH, filled_role, with_role
 from adapter.protocol.flows import flow_report
 from adapter.protocol.orders import number
 from adapter.service.ports import UnitOfWork
 from adapter.settlement import (
+    AgreementState,
     AgreementView,
     agreement_view,
     execute,
     meter_owner,
     parse_command,
+    read,
 )
 
 WIRE_CODES: Mapping[str, str] = {
@@ -41,6 +43,12 @@ WIRE_CODES: Mapping[str, str] = {
     "CANCELLATION_NOT_ALLOWED": "POL_CANCELLATION_NOT_ALLOWED",
 }
 """What a refusal is called on the wire; all others are BIZ_FULFILLMENT_UNAVAILABLE."""
+_NO_CASH = "the buyer's cash, or the allowance on it, does not cover what the trade would hold"
+_WIRE_MESSAGES: Mapping[str, str] = {
+    "INSUFFICIENT_FUNDS": _NO_CASH,
+    "INSUFFICIENT_ALLOWANCE": _NO_CASH,
+}
+"""In place of the contract layer's own: what the buyer owns is not the seller's business."""
 _QUANTITY_PATH = f"{CONTRACT_PATH}.roles[?(@.role=='BUYER')].roleInputs.contractedQuantity"
 
 
@@ -49,6 +57,8 @@ def settle_intent(uow: UnitOfWork, intent: Intent, command_id: str, now_ms: int)
     try:
         return uow.savepoint(lambda: _CALLS[type(intent)](uow, intent, command_id, now_ms))
     except ContractError as error:
+        if error.code == "TRADE_CAP_EXCEEDED" and isinstance(intent, ProposeAgreement):
+            return _over_cap(intent, _max_trade(uow, intent, now_ms))
         return _refused(error)
 
 
@@ -138,13 +148,46 @@ def _cancel(uow: UnitOfWork, intent: CancelAgreement, command_id: str, now_ms: i
 
 
 def _refused(error: ContractError) -> Refused:
-    details = dict(error.details)
-    path = None
-    if error.code == "TRADE_CAP_EXCEEDED":
-        path = _QUANTITY_PATH
-    cause = {"code": error.code, "message": error.message, "details": details}
     code = WIRE_CODES.get(error.code, "BIZ_FULFILLMENT_UNAVAILABLE")
-    return Refused(code, error.message, cause, path)
+    message = _WIRE_MESSAGES.get(error.code, error.message)
+    return Refused(code, message, {"code": error.code, "message": message})
+
+
+def _over_cap(intent: ProposeAgreement, room: Energy) -> Refused:
+    message = f"{intent.energy} kWh exceeds the maximum trade of {room} kWh"
+    cause = {
+        "code": "TRADE_CAP_EXCEEDED",
+        "message": message,
+        "details": {"max_trade_kwh": str(room)},
+    }
+    return Refused(WIRE_CODES["TRADE_CAP_EXCEEDED"], message, cause, _QUANTITY_PATH)
+
+
+def _max_trade(uow: UnitOfWork, intent: ProposeAgreement, now_ms: int) -> Energy:
+    """Return the smaller room of the two meters; what the contract itself reserves counts as room.
+
+    With caps per slot it is the room of the fullest slot, as the energy counts evenly over them.
+    """
+    known = agreement_view(uow.ledger, intent.caller, intent.contract_id, now_ms)
+    is_proposed = known is not None and known.state is AgreementState.PROPOSED
+    own = Energy(known.terms.energy) if known is not None and is_proposed else Energy(0)
+    slots = intent.window.epochs()
+
+    def room(meter_id: str, side: str, slot: int | None = None) -> int | None:
+        owner = _owner(uow, meter_id, intent.window.start_ms)
+        args = {"meter_id": meter_id} | ({} if slot is None else {"slot": slot})
+        cap = read(uow.ledger, "registry", "get_trade_caps", args, owner, now_ms)[side]
+        return Energy.from_kwh(cap["room"]).micro_kwh if cap["capped"] else None
+
+    rooms = []
+    for meter_id, side in ((intent.source_meter_id, "SELL"), (intent.target_meter_id, "BUY")):
+        whole = room(meter_id, side)
+        if whole is not None:
+            rooms.append(whole)
+        else:
+            parts = [room(meter_id, side, slot) for slot in slots]
+            rooms += [part * len(slots) for part in parts if part is not None]
+    return Energy(min(rooms)) + own
 
 
 def _exact(micro: int) -> Any:

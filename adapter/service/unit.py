@@ -124,15 +124,17 @@ class Units:
         return self._play(uow, place.side, place.transaction_id, event, arrival)
 
     def _note_answer(self, uow: UnitOfWork, envelope: Envelope) -> None:
-        """Mark our request as answered."""
+        """Mark our request as answered; one whose ACK was lost need not be sent again."""
         request = envelope.action.request
         asked = uow.asked(envelope.message_id, request.value) if request is not None else None
         if asked is None or asked.answer_digest is not None:
             return
         error = None if envelope.error is None else dict(envelope.error)
-        uow.save_asked(
-            replace(asked, state=AskedState.ANSWERED, answer_digest=envelope.digest, error=error)
-        )
+        answered = AskedState.ANSWERED
+        uow.save_asked(replace(asked, state=answered, answer_digest=envelope.digest, error=error))
+        row = uow.find_outbox(asked.message_id, asked.action)
+        if row is not None and row.state is OutboxState.DUE:
+            uow.save_outbox(replace(row, state=OutboxState.SENT))
 
     def _check_history(self, uow: UnitOfWork, side: Side, envelope: Envelope) -> None:
         """Run the rules over earlier messages of the contract and remember this one.
@@ -194,9 +196,13 @@ class Units:
         asked = uow.asked(row.message_id, row.action)
         if asked is None or asked.state is not AskedState.OPEN:
             return
+        unknown = _may_have_arrived(row)
+        if unknown and row.side is Side.BPP:
+            return  # the stored deadline of the leg decides (R6)
         reason = error or {"code": "NET_ACK_TIMEOUT", "message": "the peer did not answer"}
-        uow.save_asked(replace(asked, state=AskedState.FAILED, error=dict(reason)))
-        unknown = row.state is OutboxState.DEAD
+        # What may have arrived may be answered: that callback is late then, not unasked for.
+        state = AskedState.EXPIRED if unknown else AskedState.FAILED
+        uow.save_asked(replace(asked, state=state, error=dict(reason)))
         event = NotTaken(action, row.message_id, reason, unknown)
         self._tell(uow, row.side, row.transaction_id, event)
 
@@ -328,6 +334,12 @@ class Units:
         if side is Side.GRID_OPERATOR and event.envelope.action is Action.INIT:
             return replace(facts, taken=_is_taken(uow, event.envelope))
         return facts
+
+
+def _may_have_arrived(row: OutboxRow) -> bool:
+    """Return whether a row that was given up was sent, and not refused the last time."""
+    refused = row.http_status is not None and 400 <= row.http_status < 500
+    return row.state is OutboxState.DEAD and row.attempts > 0 and not refused
 
 
 def load_history(uow: UnitOfWork, key: str) -> ContractHistory | None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from adapter.domain.errors import WireError
-from adapter.domain.instants import parse_instant
+from adapter.domain.instants import SECOND_MS, parse_instant
 from adapter.domain.offers import Offer
 from adapter.domain.parties import Side
 from adapter.domain.trade import Ending, StockTaken, Trade, TradeState
@@ -18,6 +18,7 @@ from adapter.protocol.actions import Action
 from adapter.protocol.catalogue import (
     catalogue_message,
     check_order_against_offer,
+    check_stands,
     check_stock,
     unit_price,
 )
@@ -116,7 +117,7 @@ def _select(trade: Trade | None, envelope: Envelope, facts: Facts) -> Decision:
         open_request(envelope, facts),
         facts,
         order=order,
-        ttl_ms=until_ms - facts.now_ms,
+        ttl_ms=max(until_ms - facts.now_ms, SECOND_MS),
         expires_ms=until_ms,
     )
     return Decision(selected, (reply,), stock=give_back(trade), bind=bind)
@@ -131,19 +132,22 @@ def _init(trade: Trade | None, envelope: Envelope, facts: Facts) -> Decision:
     energy = check_stock(envelope.order, offer, own_micro_kwh=_own_stock(trade, offer))
     contract_id, bind = _contract_id(trade, envelope, offer, facts)
     order = _order_without_operator(trade, envelope)
-    stock = (*give_back(trade), StockChange(offer.offer_id, -energy.micro_kwh))
+    own = _own_stock(trade, offer)
+    taken = max(own, energy.micro_kwh)  # terms that stand keep their share until they are replaced
+    stock = StockChange(offer.offer_id, own - taken)
+    returned = () if own else give_back(trade)
     pending = replace(
         pending,
         contract_id=contract_id,
         request=open_request(envelope, facts, order),
-        stock=StockTaken(offer.offer_id, energy.micro_kwh),
+        stock=StockTaken(offer.offer_id, taken),
     )
     if facts.operator is None:
         quoted = with_quote(order, energy_line(energy, unit_price(offer)))
         decision = cascade.initiate(pending, quoted, _terms_end(offer, facts), facts)
     else:
         decision = ask_init(pending, order, facts.operator, facts)
-    return replace(decision, stock=stock, bind=bind)
+    return replace(decision, stock=(*returned, stock, *decision.stock), bind=bind)
 
 
 def _confirm(trade: Trade | None, envelope: Envelope, facts: Facts) -> Decision:
@@ -151,6 +155,8 @@ def _confirm(trade: Trade | None, envelope: Envelope, facts: Facts) -> Decision:
     check_confirmable(trade, facts.now_ms)
     order = current_order(trade)
     check_same_terms(envelope.order, order)
+    for offer in facts.offers:
+        check_stands(offer, facts.now_ms)
     pending = replace(advance(trade, Step.CONFIRM), request=open_request(envelope, facts, order))
     if trade.leg is None:
         return cascade.conclude_confirm(pending, facts)
@@ -168,7 +174,7 @@ def _cancel(trade: Trade | None, envelope: Envelope, facts: Facts) -> Decision:
         return Decision(trade, (answer_error(trade, request, facts, begun(trade)),))
     if not allows(trade, Step.CANCEL):
         raise illegal(trade, "cancel")
-    if trade.leg is None:
+    if trade.leg is None or not trade.leg.role_inputs:  # the operator has reserved nothing
         return conclude_cancel(replace(trade, request=request), facts)
     return ask_cancel(replace(trade, request=request), facts)
 

@@ -11,9 +11,11 @@ from typing import Any
 
 from adapter.domain.errors import WireError
 from adapter.domain.instants import SECOND_MS
+from adapter.domain.quantities import Energy
 from adapter.domain.trade import (
     Ending,
     LegState,
+    StockTaken,
     Trade,
     TradeState,
 )
@@ -63,9 +65,12 @@ from adapter.protocol.handlers.shared import (
 )
 from adapter.protocol.lifecycle import Step, advance, allows, is_final
 from adapter.protocol.orders import (
+    OFFERS,
     contract_of,
     delivery_of,
     energy_line,
+    first_id,
+    item_energy,
     wheeling_line,
     wheeling_price,
     with_contract,
@@ -87,9 +92,9 @@ def decide(trade: Trade, event: Event, facts: Facts) -> Decision:
             if not _is_current(trade, message_id):
                 return Decision()
             return _SILENCE[action](trade, acked, facts)
-        case NotTaken(action, message_id, error, unknown):
-            if unknown or not _is_current(trade, message_id):
-                return Decision()  # the stored deadline decides (R6)
+        case NotTaken(action, message_id, error):
+            if not _is_current(trade, message_id):
+                return Decision()
             return _REFUSALS[action](trade, error, facts)
         case _:
             raise AssertionError(event)
@@ -104,8 +109,7 @@ def _on_init(trade: Trade, envelope: Envelope, facts: Facts) -> Decision:
     _check_contract(trade, envelope)
     leg = leg_of(trade)
     if leg.state is LegState.EXPIRED:
-        undo = () if envelope.error is not None else (compensating_cancel(trade, facts),)
-        return Decision(_answered(trade), undo)
+        return _undo(trade, envelope, facts)
     if envelope.error is not None:
         return _fail_init(trade, envelope.error, facts)
     inputs = inputs_of(envelope.contract, "GRID_OPERATOR")
@@ -133,8 +137,9 @@ def _on_init(trade: Trade, envelope: Envelope, facts: Facts) -> Decision:
 def initiate(trade: Trade, order: Mapping[str, Any], until_ms: int, facts: Facts) -> Decision:
     """Answer the pending init: the terms are complete."""
     request = parent_of(trade)
+    kept, stock = keep_stock(trade, item_energy(order))
     initiated = replace(
-        advance(trade, Step.ON_INIT), request=None, order=order, terms_until_ms=until_ms
+        advance(kept, Step.ON_INIT), request=None, order=order, terms_until_ms=until_ms
     )
     reply = answer(
         request,
@@ -143,15 +148,16 @@ def initiate(trade: Trade, order: Mapping[str, Any], until_ms: int, facts: Facts
         ttl_ms=max(until_ms - facts.now_ms, SECOND_MS),
         expires_ms=until_ms,
     )
-    return Decision(initiated, (reply,))
+    return Decision(initiated, (reply,), stock=stock)
 
 
 def _on_confirm(trade: Trade, envelope: Envelope, facts: Facts) -> Decision:
-    if not _is_current(trade, envelope.message_id):
-        return Decision()
     _check_contract(trade, envelope)
-    if leg_of(trade).state is LegState.EXPIRED:
-        return Decision(_answered(trade), (compensating_cancel(trade, facts),))
+    state = leg_of(trade).state
+    if state is LegState.EXPIRED:
+        return _undo(trade, envelope, facts)
+    if state is not LegState.ASKING and not _is_current(trade, envelope.message_id):
+        return Decision()
     if envelope.error is not None:
         return _fail_confirm(_answered(trade), passed_on(envelope.error), facts)
     if envelope.contract.get("status") != "ACTIVE":
@@ -171,11 +177,13 @@ def conclude_confirm(trade: Trade, facts: Facts) -> Decision:
 
 def _on_cancel(trade: Trade, envelope: Envelope, facts: Facts) -> Decision:
     _check_contract(trade, envelope)
+    mine = _is_current(trade, envelope.message_id)
     if envelope.error is not None:
-        if trade.request is None or not _is_current(trade, envelope.message_id):
+        if trade.request is None or not mine:
             return Decision()
         return _fail_cancel(_answered(trade), passed_on(envelope.error), facts)
-    if is_final(trade) or not allows(trade, Step.CANCEL):
+    undone = leg_of(trade).state is LegState.EXPIRED and not mine
+    if undone or not allows(trade, Step.CANCEL):
         return Decision()
     return conclude_cancel(_answered(trade), facts)
 
@@ -280,9 +288,24 @@ def _fail_init(trade: Trade, error: Mapping[str, Any], facts: Facts) -> Decision
 
 
 def _end_init(trade: Trade, error: WireError, facts: Facts) -> Decision:
+    """Return to the state before the init; terms that stood then stand on, with their stock."""
     request = parent_of(trade)
-    failed = replace(advance(trade, Step.FAIL), request=None, stock=None)
-    return Decision(failed, (answer_error(failed, request, facts, error),), stock=give_back(trade))
+    failed = replace(advance(trade, Step.FAIL), request=None)
+    order = current_order(failed)
+    agreed = failed.state is TradeState.INITIATED
+    if agreed and trade.stock is not None and trade.stock.offer_id == first_id(order, OFFERS):
+        failed, stock = keep_stock(failed, item_energy(order))
+    else:
+        failed, stock = replace(failed, stock=None), give_back(failed)
+        if agreed:  # what these terms had taken of another offer was given back
+            failed = replace(failed, terms_until_ms=facts.now_ms - 1)
+    return Decision(failed, (answer_error(failed, request, facts, error),), stock=stock)
+
+
+def _undo(trade: Trade, envelope: Envelope, facts: Facts) -> Decision:
+    """Cancel what the operator says it did, because it said so too late."""
+    undo = () if envelope.error is not None else (compensating_cancel(trade, facts),)
+    return Decision(outgoing=undo)
 
 
 def _fail_confirm(trade: Trade, error: WireError, facts: Facts) -> Decision:
@@ -308,6 +331,8 @@ def _refused_confirm(trade: Trade, error: Mapping[str, Any], facts: Facts) -> De
 def _refused_cancel(trade: Trade, error: Mapping[str, Any], facts: Facts) -> Decision:
     if trade.request is None:
         return Decision()
+    if error.get("code") == "BIZ_ALREADY_CANCELLED":
+        return conclude_cancel(_answered(trade), facts)
     return _fail_cancel(_answered(trade), passed_on(error), facts)
 
 
@@ -321,6 +346,15 @@ def give_back(trade: Trade) -> tuple[StockChange, ...]:
     if trade.stock is None:
         return ()
     return (StockChange(trade.stock.offer_id, trade.stock.energy_micro_kwh),)
+
+
+def keep_stock(trade: Trade, energy: Energy) -> tuple[Trade, tuple[StockChange, ...]]:
+    """Return the trade with so much of its offer taken, and what is given back of it."""
+    if trade.stock is None:
+        return trade, ()
+    offer_id, taken = trade.stock.offer_id, trade.stock.energy_micro_kwh
+    kept = replace(trade, stock=StockTaken(offer_id, energy.micro_kwh))
+    return kept, (StockChange(offer_id, taken - energy.micro_kwh),)
 
 
 def _check_contract(trade: Trade, envelope: Envelope) -> None:

@@ -33,8 +33,8 @@ def ask_init(trade: Trade, order: Mapping[str, Any], operator: Peer, facts: Fact
     parent = parent_of(trade)
     contract = with_role(contract_of(order), open_role("GRID_OPERATOR"))
     contract_id = str(contract["contractId"])
-    again = trade.leg is not None and trade.leg.contract_id == contract_id
-    transaction_id = leg_of(trade).transaction_id if again else facts.new_id()
+    known = trade.leg if trade.leg is not None and trade.leg.contract_id == contract_id else None
+    transaction_id = facts.new_id() if known is None else known.transaction_id
     child_order = _child_order(order, contract, operator, facts)
     asked = _request(Action.INIT, operator, transaction_id, parent, child_order, facts)
     leg = CascadeLeg(
@@ -44,6 +44,7 @@ def ask_init(trade: Trade, order: Mapping[str, Any], operator: Peer, facts: Fact
         child_order["beckn:id"],
         LegState.WAITING,
         _open(asked),
+        {} if known is None else known.role_inputs,
     )
     return Decision(replace(trade, leg=leg), (asked,))
 

@@ -54,9 +54,9 @@ def test_the_same_id_for_another_command_is_a_conflict(world: World) -> None:
     world.do("token.deposit", "treasurer", cmd="x", **ARGS)
     changes: list[dict[str, Any]] = [{"amount": 2}, {"external_reference": "r-2"}]
     for change in changes:
-        args = {**ARGS, **change, "cmd": "x"}
-        world.refused("IDEMPOTENCY_CONFLICT", "token.deposit", "treasurer", **args)
-    args = {"from_": "alice", "amount": 1, "external_reference": "r-3", "cmd": "x"}
+        both = {**ARGS, **change, "cmd": "x"}
+        world.refused("IDEMPOTENCY_CONFLICT", "token.deposit", "treasurer", **both)
+    args = {"from_": "alice", "amount": "1", "external_reference": "r-3", "cmd": "x"}
     world.refused("IDEMPOTENCY_CONFLICT", "token.withdraw", "treasurer", **args)
 
 
