@@ -19,6 +19,7 @@ from adapter.protocol.schemas import Schemas
 from adapter.protocol.signature import Signer
 from adapter.service.catalogue import Catalogue
 from adapter.service.contracts import ContractCalls
+from adapter.service.dead_letters import DeadLetters
 from adapter.service.inbound import Inbound
 from adapter.service.originate import Originator
 from adapter.service.outbound import Outbound, OutboundParts
@@ -58,6 +59,7 @@ class Node:
     originator: Originator
     queries: Queries
     catalogue: Catalogue
+    dead_letters: DeadLetters
     contracts: ContractCalls | None
     """None where the contract layer is not hosted."""
     outbound: Outbound
@@ -179,6 +181,7 @@ def _assemble(settings: Settings, parts: NodeParts, sender: Sender, closing: _Cl
         originator=Originator(parts, units, committed, waiters),
         queries=Queries(parts.store),
         catalogue=Catalogue(parts.store),
+        dead_letters=DeadLetters(parts.store, parts.clock, committed),
         contracts=contracts,
         outbound=outbound,
         timers=Timers(parts, units, contracts, committed, settings.protocol.inbox_retention_ms),

@@ -127,7 +127,8 @@ class Inbound:
             reject_replay=rules.replay == "reject",
             operator=await self._operator(place, envelope),
         )
-        if place.known is not None and not arrival.reject_replay:
+        writes = arrival.reject_replay or place.undelivered is not None
+        if place.known is not None and not writes:
             return Acknowledgement(place.known.http_status, place.known.reply)
         answer = await self._parts.store.write(lambda uow: self._units.take(uow, arrival))
         self._committed(place.transaction_id)

@@ -14,9 +14,10 @@ from adapter.domain.trade import Peer
 from adapter.protocol.actions import STREAM_CALLBACKS, UNSOLICITED_CALLBACKS, Action
 from adapter.protocol.contract import role_of
 from adapter.protocol.envelope import Envelope
+from adapter.service.dead_letters import undelivered_callback
 from adapter.service.parts import NodeParts
 from adapter.service.ports import UnitOfWork
-from adapter.service.records import Asked, AskedState, InboxRow
+from adapter.service.records import Asked, AskedState, InboxRow, OutboxRow
 
 NEED_A_TRADE = frozenset({Action.CONFIRM, Action.STATUS, Action.CANCEL})
 """Requests that no transaction starts with."""
@@ -37,8 +38,10 @@ class Place:
     side: Side
     transaction_id: str
     """Of the trade; for a callback on a leg that of its parent."""
-    known: InboxRow | None
+    known: InboxRow | None = None
     """The stored row when the message was received before."""
+    undelivered: OutboxRow | None = None
+    """The dead callback of a known request."""
 
 
 class Places:
@@ -57,7 +60,8 @@ class Places:
         """
         known = stored_answer(uow, envelope, variant_of(envelope))
         if known is not None:
-            return Place(Side.BAP, envelope.transaction_id, known)
+            undelivered = undelivered_callback(uow, envelope)
+            return Place(Side.BAP, envelope.transaction_id, known, undelivered)
         now_ms = self._parts.clock.now_ms()
         deadline_ms = envelope.deadline_ms
         late = deadline_ms is not None and now_ms > deadline_ms
@@ -82,11 +86,11 @@ class Places:
             trade = uow.trade(side, transaction_id)
             if trade is not None:
                 _check_counterparty(trade.peer, envelope)
-                return Place(side, transaction_id, None)
+                return Place(side, transaction_id)
         if envelope.action in NEED_A_TRADE:
             raise _unknown_transaction(envelope)
         cascaded = Side.GRID_OPERATOR in sides and (len(sides) == 1 or _is_cascaded(envelope))
-        return Place(Side.GRID_OPERATOR if cascaded else sides[0], transaction_id, None)
+        return Place(Side.GRID_OPERATOR if cascaded else sides[0], transaction_id)
 
     def _place_callback(self, uow: UnitOfWork, envelope: Envelope) -> Place:
         """Match a callback with a request of ours, or with the trade it is news about."""
@@ -99,20 +103,20 @@ class Places:
                 parent = uow.trade_of_leg(asked.transaction_id)
                 if parent is None:  # its trade took up another contract, with a leg of its own
                     raise _unknown_transaction(envelope)
-                return Place(Side.BPP, parent.transaction_id, None)
-            return Place(Side.BAP, asked.transaction_id, None)
+                return Place(Side.BPP, parent.transaction_id)
+            return Place(Side.BAP, asked.transaction_id)
         if envelope.action not in UNSOLICITED_CALLBACKS:
             msg = f"no {envelope.action.value} is awaited under this message id"
             raise WireError("CTX_INVALID_FIELD", msg, path="$.context.message_id")
         trade = uow.trade(Side.BAP, envelope.transaction_id)
         if trade is not None:
             _check_counterparty(trade.peer, envelope)
-            return Place(Side.BAP, trade.transaction_id, None)
+            return Place(Side.BAP, trade.transaction_id)
         parent = uow.trade_of_leg(envelope.transaction_id)
         if parent is None or parent.leg is None:
             raise _unknown_transaction(envelope)
         _check_counterparty(parent.leg.operator, envelope)
-        return Place(Side.BPP, parent.transaction_id, None)
+        return Place(Side.BPP, parent.transaction_id)
 
     def _asked(self, uow: UnitOfWork, envelope: Envelope) -> Asked | None:
         request = envelope.action.request

@@ -88,22 +88,6 @@ class Queries:
 
         return [_message(logged) for logged in await self._store.read(query)]
 
-    async def dead_letters(self, limit: int) -> list[dict[str, Any]]:
-        """Return messages that could not be delivered, oldest first."""
-        rows = await self._store.read(lambda uow: list(uow.dead_outbox(limit)))
-        return [
-            {
-                "id": row.id,
-                "to": row.peer,
-                "action": row.action,
-                "transaction_id": row.transaction_id,
-                "message_id": row.message_id,
-                "attempts": row.attempts,
-                "code": row.code,
-            }
-            for row in rows
-        ]
-
 
 def _find(uow: UnitOfWork, transaction_id: str) -> Trade:
     for side in Side:

@@ -41,6 +41,7 @@ from adapter.protocol.decision import (
 from adapter.protocol.envelope import Envelope, read_own
 from adapter.protocol.orders import first_id
 from adapter.protocol.rules import ContractHistory, check_history, record
+from adapter.service.dead_letters import revived
 from adapter.service.parts import NodeParts
 from adapter.service.placing import Place, Places, variant_of
 from adapter.service.ports import UnitOfWork
@@ -96,6 +97,8 @@ class Units:
         if arrival.reject_replay and not uow.mark(_replay_key(arrival)):
             raise WireError("AUT_REPLAY_DETECTED", "these signed bytes were seen before")
         if place.known is not None:
+            if place.undelivered is not None:
+                uow.save_outbox(revived(place.undelivered, self._parts.clock.now_ms()))
             return Acknowledgement(place.known.http_status, place.known.reply)
         code: str | None = None
         try:

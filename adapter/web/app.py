@@ -23,7 +23,7 @@ from adapter.web.callers import callers_router
 from adapter.web.contracts import contracts_router
 from adapter.web.docs import add_docs
 from adapter.web.ending import Ending
-from adapter.web.errors import add_error_handlers, fault_response
+from adapter.web.errors import add_error_handlers
 from adapter.web.metrics import AsgiApp, Metrics
 from adapter.web.network import AsgiSend, NetworkEndpoints
 from adapter.web.offers import offers_router
@@ -50,7 +50,7 @@ def create_app(node: Node, ending: Ending | None = None) -> AsgiApp:
     """
     metrics = Metrics(version("p2ptrade"))
     network = metrics.measured("network", _network(node))
-    own = metrics.measured("own", _never_bare(_own(node, metrics, ending or Ending())))
+    own = metrics.measured("own", _logged(_own(node, metrics, ending or Ending())))
 
     async def app(scope: Scope, receive: AsgiReceive, send: AsgiSend) -> None:
         if scope["type"] == "lifespan":
@@ -105,23 +105,14 @@ def _finder(records: StaticRegistry) -> FindRecords:
     return find
 
 
-def _never_bare(app: AsgiApp) -> AsgiApp:
-    """Return the application with a coded answer to what nobody caught."""
+def _logged(app: AsgiApp) -> AsgiApp:
+    """Return the application with one log record for what nobody caught; it is answered by now."""
 
     async def guarded(scope: Scope, receive: AsgiReceive, send: AsgiSend) -> None:
-        begun = False
-
-        async def noted(message: MutableMapping[str, Any]) -> None:
-            nonlocal begun
-            begun = True
-            await send(message)
-
         try:
-            await app(scope, receive, noted)
+            await app(scope, receive, send)
         except Exception:
-            response = fault_response(scope["path"])
-            if not begun:
-                await response(scope, receive, send)
+            _log.exception("fault while a request was handled", extra={"path": scope["path"]})
 
     return guarded
 

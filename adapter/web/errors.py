@@ -5,7 +5,6 @@ that cannot be encoded again must not turn a refusal into a fault.
 Source: interfaces, section 3; quality targets, traps.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,8 +16,6 @@ from adapter.domain.errors import AdapterError, WireError
 from adapter.protocol import strict_json
 from adapter.protocol.acks import error_object
 from adapter.web.body import DisconnectedError, RequestError
-
-_log = logging.getLogger(__name__)
 
 OWN_STATUS: Mapping[str, int] = {"BIZ_ORDER_NOT_FOUND": 404, "BIZ_OFFER_NOT_FOUND": 404}
 """Statuses on our own paths that differ from those on the wire."""
@@ -76,6 +73,7 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(DisconnectedError, _gone)
+    app.add_exception_handler(Exception, _fault)
 
 
 async def _refused(_request: Request, error: Exception) -> Response:
@@ -103,9 +101,8 @@ async def _gone(_request: Request, _error: Exception) -> Response:
     return Response(status_code=400)  # nobody reads it
 
 
-def fault_response(path: str) -> Response:
-    """Return the answer to a request that met a bug, and log the exception being handled."""
-    _log.exception("fault while a request was handled", extra={"path": path})
+async def _fault(_request: Request, _error: Exception) -> Response:
+    """Answer a request that met a bug; the framework raises it again behind the answer."""
     return error_response(WireError("NET_INTERNAL_ERROR", "a fault of this node; try again later"))
 
 
@@ -122,7 +119,7 @@ def _problem(problem: Mapping[str, Any]) -> dict[str, str]:
     is_type = kind.endswith(_TYPE_PROBLEM)
     code = _CODE_OF.get(kind, "SCH_TYPE_NOT_SUPPORTED" if is_type else "SCH_INVALID_FORMAT")
     place, *steps = [str(part) for part in problem["loc"]] or ["body"]
-    path = ".".join([_AT.get(place, "$"), *steps])[:200]
+    path = ".".join([_AT.get(place, "$"), *steps])[:100]
     name = steps[-1][:60] if steps else "the body"
     message = str(problem["msg"]).removeprefix("Value error, ")
     return {"code": code, "path": path, "message": f"{name}: {message}"[:300]}

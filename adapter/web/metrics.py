@@ -87,7 +87,7 @@ class Metrics:
             next_ms = await node.parts.store.read(lambda uow: uow.next_outbox_ms())
             late_ms = 0 if next_ms is None else node.parts.clock.now_ms() - next_ms
             self._lag.set(max(late_ms, 0) / 1_000)
-            self._dead.set(len(await node.queries.dead_letters(DEAD_COUNTED)))
+            self._dead.set(len(await node.dead_letters.listed(DEAD_COUNTED)))
             if node.contracts is not None:
                 self._entries.set((await node.contracts.state())["seq"] + 1)
         except AdapterError:

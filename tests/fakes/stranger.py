@@ -57,7 +57,8 @@ class Stranger:
     name: str = OTHER
     got: list[Message] = field(default_factory=list)
     """What arrived, decoded."""
-    answer: Callable[[str, Message], tuple[int, Message]] = lambda action, body: (200, ACK)
+    refusal: Callable[[str, Message], tuple[int, Message] | None] = lambda action, body: None
+    """Status and body of the answer to a message that is not acknowledged."""
     silent: bool = False
     """Messages do not arrive at all."""
     ids: int = 0
@@ -73,10 +74,11 @@ class Stranger:
             why = f"{self.name} is away"
             raise SendError(why)
         decoded = strict_json.decode_object(body)
-        status, reply = self.answer(action, decoded)
-        if status == 200:
-            self.got.append(decoded)
-        return Answer(status, {}, strict_json.encode(reply))
+        refused = self.refusal(action, decoded)
+        if refused is not None:
+            return Answer(refused[0], {}, strict_json.encode(refused[1]))
+        self.got.append(decoded)
+        return Answer(200, {}, strict_json.encode(ACK))
 
     def last(self, action: str) -> Message:
         """Return the newest message of an action."""
@@ -111,7 +113,11 @@ class Stranger:
         return {"context": base | context, "message": {"order": order} if order else {}}
 
     def callback(
-        self, request: Message, order: Order | None = None, error: Message | None = None, **context: Any
+        self,
+        request: Message,
+        order: Order | None = None,
+        error: Message | None = None,
+        **context: Any,
     ) -> Message:
         """Return the callback to a request that arrived here."""
         action = f"on_{request['context']['action']}"

@@ -64,8 +64,7 @@ async def open_web(folder: Path, **changes: Any) -> AsyncIterator[Web]:
         endings[name] = Ending()
         clients.append(_client(node, file, application[name], endings[name]))
     bap, bpp, grid = clients
-    headers = {name: token for name, token in application.items()}
-    yield Web(network, bap, bpp, grid, headers, operators, endings)
+    yield Web(network, bap, bpp, grid, application, operators, endings)
     for client in clients:
         await client.aclose()
     await network.close()
@@ -74,7 +73,7 @@ async def open_web(folder: Path, **changes: Any) -> AsyncIterator[Web]:
 def _client(node: Node, tokens_file: Path, token: str, ending: Ending) -> httpx.AsyncClient:
     access = node.settings.access.model_copy(update={"tokens_file": tokens_file})
     node.settings = node.settings.model_copy(update={"access": access})
-    transport = httpx.ASGITransport(create_app(node, ending))  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(create_app(node, ending))
     headers = {"Authorization": token}
     return httpx.AsyncClient(transport=transport, base_url="http://node", headers=headers)
 

@@ -198,7 +198,8 @@ async def test_an_operator_that_dies_after_reserving_leaves_a_reservation_that_l
     assert await caps(network) == ("0", "10")
     await network.run(30)
     assert buyer.last("on_init")["error"]["code"] == "BIZ_FULFILLMENT_UNAVAILABLE"
-    await network.run(900)
+    network.clock.advance(900)
+    await network.run(1)
     assert await caps(network) == ("0", "0")
     assert (await network.trade(Side.GRID_OPERATOR)).state == "TERMINATED"
 
@@ -232,7 +233,7 @@ async def test_an_operators_error_becomes_an_unavailable_fulfilment(
 async def test_an_operators_nack_of_the_init_is_told_at_once(
     network: Network, buyer: Stranger, code: str, towards_buyer: str
 ) -> None:
-    Stranger(network, GRID, answer=lambda action, body: (400, nack(code)))
+    Stranger(network, GRID, refusal=lambda action, body: (400, nack(code)))
     await buyer.ask("init", init_order(10))
     error = buyer.last("on_init")["error"]
     assert error["code"] == towards_buyer
@@ -241,12 +242,11 @@ async def test_an_operators_nack_of_the_init_is_told_at_once(
 
 
 async def test_an_operators_retryable_nack_is_sent_again(network: Network, buyer: Stranger) -> None:
-    grid = Stranger(network, GRID)
-    grid.answer = lambda action, body: (503, nack("NET_OVERLOADED"))
+    grid = Stranger(network, GRID, refusal=lambda action, body: (503, nack("NET_OVERLOADED")))
     await buyer.ask("init", init_order(10))
     assert buyer.actions() == []
-    del grid.answer
-    await network.run(8)
+    grid.refusal = lambda action, body: None
+    await network.run(8)  # 5 s and at most a fifth more
     assert grid.actions() == ["init"]
 
 
@@ -469,7 +469,8 @@ async def test_a_reservation_that_lapsed_cannot_be_confirmed(
 ) -> None:
     await initiated(buyer)
     # terms stand 900 s from the operator's on_init
-    await network.run(905)
+    network.clock.advance(901)
+    await network.run(1)
     reply = await buyer.ask("confirm", buyer.last("on_init")["message"]["order"])
     assert reply.code == "BIZ_QUOTE_EXPIRED_OR_CHANGED"
     assert await network.stock() == "30"
