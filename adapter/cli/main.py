@@ -23,6 +23,9 @@ COMMANDS = {
     "contracts": "Call the contract layer of a node, read its events and state.",
     "ledger": "Recompute a journal from its first entry.",
     "doctor": "Check what a node needs, one line each.",
+    "validate": "Check message files against schemas and rules of the contract.",
+    "explain": "Show roles, revenue flows, net positions and trade cap of a contract.",
+    "schema": "List, show, check and bundle the schemas of messages and contracts.",
 }
 """Name and help; the module `adapter.cli.<name>` holds a typer application `app`."""
 

@@ -42,6 +42,8 @@ class Outgoing:
     """Until when an answer is awaited; None when none is."""
     expires_ms: int | None = None
     """No attempt after this instant."""
+    not_before_ms: int | None = None
+    """No attempt before this instant."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ Reading checks everything about the context that can be judged without keys and 
 Source: protocol specification, section 3 and R10.
 """
 
-from collections.abc import Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,63 +144,89 @@ def check_context(
     Raises:
         WireError: CTX_ codes of section 3.
     """
+    for problem in context_problems(context, action, me=me, latest_ms=now_ms + skew_ms):
+        raise problem
+    ttl = context.get("ttl")
+    return parse_instant(context["timestamp"]), None if ttl is None else parse_duration(ttl)
+
+
+def context_problems(
+    context: Mapping[str, Any],
+    action: Action,
+    *,
+    me: str | None = None,
+    latest_ms: int | None = None,
+) -> Iterator[WireError]:
+    """Give every static rule that a context breaks, in the order in which a node judges them.
+
+    Args:
+        context: the context as received.
+        action: the action of the path.
+        me: the receiving node's subscriber id; None for a file, which is addressed to nobody.
+        latest_ms: latest instant that a timestamp may name; None when no clock counts.
+    """
     for one, other in _SPELLINGS:
         if one in context and other in context:
             msg = f"{one} is also written {other}"
-            raise _invalid(msg, other)
-    version = _text(context, "version")
-    if version != VERSION:
-        msg = f"version is {version[:40]!r}, expected {VERSION!r}"
-        raise WireError("CTX_VERSION_UNSUPPORTED", msg, path="$.context.version")
-    named = _text(context, "action")
-    if named != action.value:
-        msg = f"action is {named[:40]!r}, the path says {action.value!r}"
-        raise WireError("CTX_ACTION_MISMATCH", msg, path="$.context.action")
+            yield _invalid(msg, other)
+    yield from _version_and_action(context, action)
     for name in _IDS:
-        _visible_id(context, name)
-    _check_parties(context, action, me)
-    return _check_times(context, now_ms=now_ms, skew_ms=skew_ms)
+        yield from _visible_id(context, name)
+    yield from _parties(context, action, me)
+    yield from _times(context, latest_ms)
 
 
-def _check_parties(context: Mapping[str, Any], action: Action, me: str) -> None:
-    _visible_id(context, "bap_id")
+def _version_and_action(context: Mapping[str, Any], action: Action) -> Iterator[WireError]:
+    version = yield from _text(context, "version")
+    if version not in {None, VERSION}:
+        msg = f"version is {str(version)[:40]!r}, expected {VERSION!r}"
+        yield WireError("CTX_VERSION_UNSUPPORTED", msg, path="$.context.version")
+    named = yield from _text(context, "action")
+    if named not in {None, action.value}:
+        msg = f"action is {str(named)[:40]!r}, the path says {action.value!r}"
+        yield WireError("CTX_ACTION_MISMATCH", msg, path="$.context.action")
+
+
+def _parties(context: Mapping[str, Any], action: Action, me: str | None) -> Iterator[WireError]:
+    yield from _visible_id(context, "bap_id")
     if context.get("bap_uri") in (None, ""):
         msg = "bap_uri is missing, callbacks need it"
-        raise WireError("CTX_CALLBACK_URL_MISSING", msg, path="$.context.bap_uri")
-    _text(context, "bap_uri")
+        yield WireError("CTX_CALLBACK_URL_MISSING", msg, path="$.context.bap_uri")
+    else:
+        yield from _text(context, "bap_uri")
     if action is not Action.DISCOVER or "bpp_id" in context:
-        _visible_id(context, "bpp_id")
+        yield from _visible_id(context, "bpp_id")
     if action is not Action.DISCOVER or "bpp_uri" in context:
-        uri = _text(context, "bpp_uri")
-        if not is_absolute_http(uri):
+        uri = yield from _text(context, "bpp_uri")
+        if uri is not None and not is_absolute_http(uri):
             msg = f"bpp_uri {uri[:40]!r} is not an absolute http(s) URL"
-            raise WireError("CTX_INVALID_BPP_URI", msg, path="$.context.bpp_uri")
+            yield WireError("CTX_INVALID_BPP_URI", msg, path="$.context.bpp_uri")
     mine = "bap_id" if action.is_callback else "bpp_id"
-    if context.get(mine, me) != me:
+    if me is not None and context.get(mine, me) != me:
         msg = f"{mine} is {str(context[mine])[:40]!r}, this node is {me!r}"
-        raise _invalid(msg, mine)
+        yield _invalid(msg, mine)
 
 
-def _check_times(
-    context: Mapping[str, Any], *, now_ms: int, skew_ms: int
-) -> tuple[int, int | None]:
-    timestamp = _text(context, "timestamp")
-    try:
-        timestamp_ms = parse_instant(timestamp)
-    except (ValueError, OverflowError):
-        msg = f"timestamp {timestamp[:40]!r} is not RFC 3339 with offset"
-        raise _invalid(msg, "timestamp") from None
-    if timestamp_ms > now_ms + skew_ms:
-        msg = f"timestamp {timestamp} lies in the future"
-        raise _invalid(msg, "timestamp")
+def _times(context: Mapping[str, Any], latest_ms: int | None) -> Iterator[WireError]:
+    timestamp = yield from _text(context, "timestamp")
+    if timestamp is not None:
+        try:
+            timestamp_ms = parse_instant(timestamp)
+        except (ValueError, OverflowError):
+            msg = f"timestamp {timestamp[:40]!r} is not RFC 3339 with offset"
+            yield _invalid(msg, "timestamp")
+        else:
+            if latest_ms is not None and timestamp_ms > latest_ms:
+                msg = f"timestamp {timestamp} lies in the future"
+                yield _invalid(msg, "timestamp")
     if context.get("ttl") is None:
-        return timestamp_ms, None
-    ttl = _text(context, "ttl")
+        return
+    ttl = yield from _text(context, "ttl")
     try:
-        return timestamp_ms, parse_duration(ttl)
+        parse_duration("PT1S" if ttl is None else ttl)
     except ValueError:
-        msg = f"ttl {ttl[:40]!r} is not an ISO 8601 duration above zero, such as PT30S"
-        raise _invalid(msg, "ttl") from None
+        msg = f"ttl {str(ttl)[:40]!r} is not an ISO 8601 duration above zero, such as PT30S"
+        yield _invalid(msg, "ttl")
 
 
 def is_absolute_http(uri: str) -> bool:
@@ -212,22 +238,29 @@ def is_absolute_http(uri: str) -> bool:
     return True
 
 
-def _text(context: Mapping[str, Any], name: str) -> str:
+def _text(context: Mapping[str, Any], name: str) -> Generator[WireError, None, str | None]:
+    """Return a text that is not empty; None after giving what is wrong with it."""
     value = context.get(name)
     if value is None:
-        msg = f"{name} is missing"
-        raise WireError("CTX_MISSING_FIELD", msg, path=f"$.context.{name}")
+        other = dict(_SPELLINGS).get(name)
+        hint = f"; {other} is its name in another dialect" if other in context else ""
+        msg = f"{name} is missing{hint}"
+        yield WireError("CTX_MISSING_FIELD", msg, path=f"$.context.{name}")
+        return None
     if not isinstance(value, str) or not value:
         msg = f"{name} must be a non-empty string"
-        raise _invalid(msg, name)
+        yield _invalid(msg, name)
+        return None
     return value
 
 
-def _visible_id(context: Mapping[str, Any], name: str) -> None:
-    value = _text(context, name)
+def _visible_id(context: Mapping[str, Any], name: str) -> Iterator[WireError]:
+    value = yield from _text(context, name)
+    if value is None:
+        return
     if len(value) > 128 or not all("!" <= char <= "~" for char in value):
         msg = f"{name} must be 1 to 128 visible ASCII characters"
-        raise _invalid(msg, name)
+        yield _invalid(msg, name)
 
 
 def _invalid(message: str, name: str) -> WireError:

@@ -47,25 +47,31 @@ def contract_of(order: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def first_id(order: Mapping[str, Any], part: str) -> str:
     """Return the id of the first entry of `beckn:items` or `beckn:offers`, else an empty text."""
-    entries = order.get(part) or ()
-    return str(entries[0].get("beckn:id", "")) if entries else ""
+    entries = order.get(part)
+    first = entries[0] if isinstance(entries, list | tuple) and entries else None
+    return str(first.get("beckn:id", "")) if isinstance(first, Mapping) else ""
 
 
 def provider_id(order: Mapping[str, Any]) -> str:
     """Return the id of the provider, else an empty text."""
-    return str((order.get("beckn:provider") or {}).get("beckn:id", ""))
+    provider = order.get("beckn:provider")
+    return str(provider.get("beckn:id", "")) if isinstance(provider, Mapping) else ""
 
 
 def item_energy(order: Mapping[str, Any]) -> Energy:
     """Return the sum of the item quantities.
 
     Raises:
-        WireError: SCH_ATTRIBUTE_PACK_INVALID, no exact number of kWh.
+        WireError: SCH_REQUIRED_FIELD_MISSING, an item without quantity;
+            SCH_ATTRIBUTE_PACK_INVALID, no exact number of kWh.
     """
     total = Energy(0)
     try:
         for item in order.get("beckn:items") or ():
             total = total + Energy.from_kwh(item["quantity"]["count"])
+    except KeyError as error:
+        msg = f"an item has no {error.args[0]}"
+        raise WireError("SCH_REQUIRED_FIELD_MISSING", msg, path=ITEM_COUNT_PATH) from None
     except QuantityError as error:
         msg = f"item quantity: {error.message}"
         raise WireError(error.code, msg, path=ITEM_COUNT_PATH) from None

@@ -5,17 +5,15 @@ The schemas are given, nothing is read or fetched here. Text and codes of findin
 """
 
 from collections.abc import Iterator, Mapping
-from itertools import islice
 from typing import Any, Never
 
 import jsonschema_rs
 
 from adapter.domain.findings import Finding
-from adapter.protocol.schema_errors import Failure, SchemaFindings, trace
+from adapter.protocol.excerpt import explain
+from adapter.protocol.schema_errors import Failure, trace
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-MAX_FAILURES = 1_000
-"""Failures looked at for one message; only the first 100 findings in it are reported."""
 
 
 class Schemas:
@@ -55,8 +53,7 @@ class Schemas:
         if validator.is_valid(value):
             return ()
         schema = root_schema(self._documents, reference)
-        failures = islice(_failures(validator, schema, value), MAX_FAILURES)
-        return SchemaFindings(value, path).of(failures)
+        return explain(value, path, schema, lambda part: _failures(validator, schema, part))
 
 
 def action_references(documents: Mapping[str, Any]) -> dict[str, str]:

@@ -15,7 +15,8 @@ from referencing import Registry
 
 from adapter.domain.findings import Finding
 from adapter.domain.instants import parse_instant
-from adapter.protocol.schema_errors import Failure, SchemaFindings, trace
+from adapter.protocol.excerpt import explain
+from adapter.protocol.schema_errors import Failure, trace
 from adapter.protocol.schemas import action_references, attribute_reference, root_schema
 
 
@@ -46,7 +47,9 @@ class PythonSchemas:
     def _findings(self, reference: str, value: Any, path: str) -> tuple[Finding, ...]:
         schema = root_schema(self._documents, reference)
         validator = _Validator(schema, format_checker=_FORMATS, registry=Registry())
-        return SchemaFindings(value, path).of(_failures(validator, schema, value))
+        if next(validator.iter_errors(value), None) is None:
+            return ()
+        return explain(value, path, schema, lambda part: _failures(validator, schema, part))
 
 
 def _failures(validator: Any, schema: Mapping[str, Any], value: Any) -> Iterator[Failure]:

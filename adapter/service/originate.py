@@ -27,10 +27,11 @@ from adapter.protocol.envelope import check_context, is_absolute_http
 from adapter.protocol.handlers.plan import discover_message
 from adapter.protocol.lifecycle import CONFIRMED_STATES
 from adapter.protocol.rules import check_message
+from adapter.protocol.signature import body_digest
 from adapter.service.inbound import check_findings
 from adapter.service.parts import NodeParts
 from adapter.service.ports import UnitOfWork
-from adapter.service.records import AskedState, OutboxKind, OutboxRow, OutboxState
+from adapter.service.records import Asked, AskedState, OutboxKind, OutboxRow, OutboxState
 from adapter.service.unit import Units
 from adapter.service.waiters import Waiters
 
@@ -152,8 +153,7 @@ class Originator:
             if asked is None or asked.state is AskedState.OPEN:
                 return None
             if asked.state is AskedState.ANSWERED:
-                rows = uow.answers_to(asked.peer, sent.message_id, sent.action.callback.value)
-                return strict_json.decode_object(rows[0].body)
+                return strict_json.decode_object(_answer_of(uow, asked))
             error = asked.error or {"code": "NET_TIMEOUT", "message": "no callback came in time"}
             return WireError(
                 str(error["code"]), str(error.get("message")), details=error.get("details")
@@ -256,6 +256,15 @@ class Originator:
         check_context(context, action, me=receiver, now_ms=now_ms, skew_ms=0)
         check_findings(self._parts.schemas.check(action.value, body))
         check_findings(check_message(action.value, body))
+
+
+def _answer_of(uow: UnitOfWork, asked: Asked) -> bytes:
+    """Return the first callback to a request, whose message id may be the peer's own."""
+    return next(
+        logged.body
+        for logged in uow.messages([asked.transaction_id])
+        if logged.direction == "in" and body_digest(logged.body) == asked.answer_digest
+    )
 
 
 def is_decided(trade: Trade) -> bool:

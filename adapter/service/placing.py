@@ -42,6 +42,8 @@ class Place:
     """The stored row when the message was received before."""
     undelivered: OutboxRow | None = None
     """The dead callback of a known request."""
+    answers: str | None = None
+    """Message id of the request of ours that a callback answers."""
 
 
 class Places:
@@ -103,8 +105,8 @@ class Places:
                 parent = uow.trade_of_leg(asked.transaction_id)
                 if parent is None:  # its trade took up another contract, with a leg of its own
                     raise _unknown_transaction(envelope)
-                return Place(Side.BPP, parent.transaction_id)
-            return Place(Side.BAP, asked.transaction_id)
+                return Place(Side.BPP, parent.transaction_id, answers=asked.message_id)
+            return Place(Side.BAP, asked.transaction_id, answers=asked.message_id)
         if envelope.action not in UNSOLICITED_CALLBACKS:
             msg = f"no {envelope.action.value} is awaited under this message id"
             raise WireError("CTX_INVALID_FIELD", msg, path="$.context.message_id")

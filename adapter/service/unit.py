@@ -119,7 +119,9 @@ class Units:
     def _apply(self, uow: UnitOfWork, place: Place, arrival: Arrival) -> WireError | None:
         """Return the notice of an acknowledgement without callback, if there is one."""
         envelope = arrival.envelope
-        if envelope.action.is_callback:
+        if place.answers is not None:  # whatever message id the peer gave its callback
+            context = {**envelope.context, "message_id": place.answers}
+            envelope = replace(envelope, context=context)
             self._note_answer(uow, envelope)
         if envelope.error is None:
             self._check_history(uow, place.side, envelope)
@@ -289,7 +291,7 @@ class Units:
                 message_id=outgoing.context["message_id"],
                 body=body,
                 created_ms=now_ms,
-                next_ms=now_ms,
+                next_ms=outgoing.not_before_ms or now_ms,
                 expires_ms=outgoing.expires_ms,
                 request_authorization=_bound_to(uow, outgoing, arrival),
             )

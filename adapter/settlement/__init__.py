@@ -30,7 +30,7 @@ from adapter.settlement.events import EVENTS, Event, EventType
 from adapter.settlement.events import to_wire as event_to_wire
 from adapter.settlement.functions import FUNCTIONS, READS
 from adapter.settlement.journal import entry_events, entry_hash
-from adapter.settlement.reading_out import read
+from adapter.settlement.queries import read
 from adapter.settlement.roles import SYSTEM, Role
 from adapter.settlement.rows import Genesis
 from adapter.settlement.state import Account, Changes, Entry, Head, Hold, LedgerStore, Row

@@ -182,6 +182,12 @@ _AGREEMENTS = (
         roles=_ADMIN,
     ),
     define(
+        "agreements.register_prosumer",
+        users.RegisterProsumer,
+        users.register_prosumer,
+        callers=_SELF,
+    ),
+    define(
         "agreements.create_agreement",
         proposals.CreateAgreement,
         proposals.create_agreement,

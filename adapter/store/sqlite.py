@@ -15,6 +15,7 @@ from adapter.service.ports import UnitOfWork
 from adapter.store.errors import StoreError
 from adapter.store.migrate import migrate_sqlite
 from adapter.store.sqlite_connection import Connection, FileLock, open_writer
+from adapter.store.sqlite_outbox import RELEASE_CLAIMS
 from adapter.store.sqlite_readers import Readers
 from adapter.store.sqlite_writer import QUEUE_UNITS, Writer
 
@@ -101,9 +102,6 @@ class SqliteStore:
             self._lock.release()
 
 
-_RELEASE = "UPDATE outbox SET state = 'DUE', ready_ms = next_ms WHERE state = 'CLAIMED'"
-
-
 def _release_claims(connection: Connection) -> None:
     """Make messages due again that a killed process had claimed.
 
@@ -111,7 +109,7 @@ def _release_claims(connection: Connection) -> None:
     to end would cost a request its life.
     """
     connection.control("BEGIN IMMEDIATE")
-    connection.execute(_RELEASE)
+    connection.execute(RELEASE_CLAIMS)
     connection.control("COMMIT")
 
 

@@ -43,6 +43,11 @@ _READY = f"{_ROWS} WHERE ready_ms <= ? ORDER BY ready_ms, outbox.id LIMIT ?"
 _NEXT = "SELECT min(ready_ms) FROM outbox WHERE ready_ms IS NOT NULL"
 
 _CLAIM = "UPDATE outbox SET state = 'CLAIMED', ready_ms = ? WHERE id = ?"
+RELEASE_CLAIMS = """
+UPDATE outbox SET state = 'DUE', ready_ms = next_ms WHERE state = 'CLAIMED' AND ready_ms IS NOT NULL
+"""
+"""Makes rows due again that nobody sends any more; the last condition is that of the index."""
+
 _CHANGES = ", ".join(f"{column} = ?" for column in OUTBOX_CHANGED)
 _SAVE = f"UPDATE outbox SET {_CHANGES}, ready_ms = ? WHERE id = ?"
 _STEP_BACK = "UPDATE outbox SET ready_ms = NULL WHERE id = ?"

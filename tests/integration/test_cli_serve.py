@@ -16,7 +16,6 @@ from adapter.demo.folder import BPP, BUYER_METER, DemoFolder, DemoNode, write_fo
 from adapter.demo.network import new_ports
 from adapter.demo.processes import DemoError, Processes
 from adapter.demo.script import Script
-from adapter.domain.instants import format_instant
 
 END_S = 10
 """Source: interfaces, rulings of section 4."""
@@ -115,7 +114,7 @@ def test_a_port_in_use_stops_the_start(folder: DemoFolder, nodes: Nodes) -> None
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        pytest.param(("roles:", "rules:"), "node.rules", id="unknown key"),
+        pytest.param(("roles:", "rolls: 1\n  roles:"), "node.rolls", id="unknown key"),
         pytest.param(("keys/bap.seed", "keys/none.seed"), "none.seed", id="no key"),
         pytest.param(("keys/bap.tokens.yaml", "network.yaml"), "tokens file", id="no tokens"),
     ],

@@ -44,7 +44,7 @@ class Model:
         """Begin with ACTIVE users."""
         self.now = now
         self.prosumers = set(prosumers)
-        self.active = {user: "ACTIVE" for user in prosumers + consumers}
+        self.active = dict.fromkeys(prosumers + consumers, "ACTIVE")
         self.posted: dict[str, int] = defaultdict(int)
         self.held: dict[str, int] = defaultdict(int)
         self.caps: dict[str, int] = {}
@@ -148,27 +148,15 @@ class Model:
 
     def propose(self, actor: str, user: str, contract: str, terms: dict[str, Any]) -> str:
         """Propose or supersede."""
-        provider, consumer = terms["provider"], terms["consumer"]
-        if user not in (provider, consumer):
-            return "NOT_AUTHORIZED"
-        if terms["source_of"] != provider:
-            return "METER_MISMATCH"
         old = self.known((actor, contract))
-        if old and (old["state"] != "PROPOSED" or old["until"] < self.now):
-            return "AGREEMENT_ALREADY_EXISTS"
-        if any(self.active[u] != "ACTIVE" for u in (provider, consumer)):
-            return "USER_NOT_VERIFIED"
-        if provider not in self.prosumers:
-            return "NOT_PROSUMER"
-        if provider == consumer:
-            return "SELF_TRADE"
-        if terms["end"] + GRACE < self.now:
-            return "DELIVERY_DEADLINE_PASSED"
+        code = self.terms_refused(user, old, terms)
+        if code:
+            return code
+        provider, consumer = terms["provider"], terms["consumer"]
         accounts = [f"m-{provider}|CAP|SELL", f"m-{consumer}|CAP|BUY"]
         used = [account for account in accounts if account in self.caps]
-        back = old["energy"] if old else 0
         for account in used:
-            mine = back if old and account in old["reserved"] else 0
+            mine = old["energy"] if old and account in old["reserved"] else 0
             if self.free(account) + mine < terms["energy"]:
                 return "TRADE_CAP_EXCEEDED"
         if old:
@@ -197,6 +185,27 @@ class Model:
         }
         return ""
 
+    def terms_refused(self, user: str, old: dict[str, Any] | None, terms: dict[str, Any]) -> str:
+        """Return why terms are refused, caps aside."""
+        provider, consumer = terms["provider"], terms["consumer"]
+        reasons = (
+            ("NOT_AUTHORIZED", user not in (provider, consumer)),
+            ("METER_MISMATCH", terms["source_of"] != provider),
+            (
+                "AGREEMENT_ALREADY_EXISTS",
+                old is not None and (old["state"] != "PROPOSED" or old["until"] < self.now),
+            ),
+            ("USER_NOT_VERIFIED", self.is_away(provider, consumer)),
+            ("NOT_PROSUMER", provider not in self.prosumers),
+            ("SELF_TRADE", provider == consumer),
+            ("DELIVERY_DEADLINE_PASSED", terms["end"] + GRACE < self.now),
+        )
+        return next((code for code, holds in reasons if holds), "")
+
+    def is_away(self, *users: str) -> bool:
+        """Return whether one of the users is not ACTIVE."""
+        return any(self.active[user] != "ACTIVE" for user in users)
+
     def accept(self, actor: str, user: str, number: int) -> str:
         """Accept."""
         a = self.agreements.get(number)
@@ -207,7 +216,7 @@ class Model:
             return "NOT_AUTHORIZED"
         if a["state"] != "PROPOSED":
             return "AGREEMENT_NOT_ACTIVE"
-        if any(self.active[u] != "ACTIVE" for u in (provider, consumer)):
+        if self.is_away(provider, consumer):
             return "USER_NOT_VERIFIED"
         if a["until"] < self.now:
             return "PROPOSAL_EXPIRED"
@@ -215,25 +224,33 @@ class Model:
         cash = sum(up(Fraction(a["energy"] * rate, 10**6)) for rate in rates)
         spender = ""
         if consumer not in (user, a["proposer"]):
-            allowed = [actor] if actor == provider else [actor, "network"]
-            enough = [who for who in allowed if self.allowed[consumer, who] >= cash]
-            if not enough:
+            spender = self.mandate(actor, a, cash)
+            if not spender:
                 return "INSUFFICIENT_ALLOWANCE"
-            spender = enough[0]
         if self.free(f"{consumer}|USD|MAIN") < cash:
             return "INSUFFICIENT_FUNDS"
         if spender:
             self.allowed[consumer, spender] -= cash
-        self.held[f"{consumer}|USD|MAIN"] += cash
+        self.activate(a, cash)
+        return ""
+
+    def mandate(self, actor: str, a: dict[str, Any], cash: int) -> str:
+        """Return the spender whose allowance covers the cash."""
+        spenders = [actor] if actor == a["provider"] else [actor, "network"]
+        enough = [who for who in spenders if self.allowed[a["consumer"], who] >= cash]
+        return enough[0] if enough else ""
+
+    def activate(self, a: dict[str, Any], cash: int) -> None:
+        """Hold the cash and use the caps."""
+        self.held[f"{a['consumer']}|USD|MAIN"] += cash
         self.order += 1
         a.update(state="ACTIVE", cash=cash, in_use=a["reserved"], since=self.order)
         for account in a["in_use"]:
             self.held[account] -= a["energy"]
             self.move(account, "sys|CAP|IN_USE", a["energy"])
         a["reserved"] = []
-        self.flow(f"m-{provider}", "SELL")
-        self.flow(f"m-{consumer}", "BUY")
-        return ""
+        self.flow(f"m-{a['provider']}", "SELL")
+        self.flow(f"m-{a['consumer']}", "BUY")
 
     def cancel(self, user: str, number: int) -> str:
         """Cancel."""

@@ -166,8 +166,7 @@ class Ledgers(RuleBasedStateMachine):
     @rule(
         parties=PAIRS,
         odd=st.sampled_from(["", "", "", "", "meter", "caller"]),
-        by_consumer=st.booleans(),
-        old=st.sampled_from([False, False, True]),
+        twists=st.tuples(st.booleans(), st.sampled_from([False, False, True])),
         numbers=st.tuples(ENERGIES, PRICES),
         window=WINDOWS,
         basis=BASES,
@@ -176,14 +175,14 @@ class Ledgers(RuleBasedStateMachine):
         self,
         parties: tuple[str, str],
         odd: str,
-        by_consumer: bool,
-        old: bool,
+        twists: tuple[bool, bool],
         numbers: tuple[int, int],
         window: tuple[int, int],
         basis: str,
     ) -> None:  # a proposal has many parts
         """Propose a trade, now and then with a wrong meter or caller."""
         provider, consumer = parties
+        by_consumer, old = twists
         start = (self.model.now // QUARTER + 1 + window[0]) * QUARTER
         self.contracts += not old
         contract = f"k-{self.contracts}"
@@ -249,7 +248,7 @@ class Ledgers(RuleBasedStateMachine):
         basis: str,
     ) -> None:
         """Propose and accept, the most common thing to do."""
-        self.propose(parties, "", False, False, numbers, window, basis)
+        self.propose(parties, "", (False, False), numbers, window, basis)
         self.accept_all()
 
     @rule()
@@ -404,7 +403,7 @@ class Ledgers(RuleBasedStateMachine):
 
 TestLedgers = Ledgers.TestCase
 TestLedgers.settings = settings(
-    max_examples=40,
+    max_examples=30,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

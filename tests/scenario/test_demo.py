@@ -120,9 +120,9 @@ def test_the_timeline_shows_the_same_and_keep_leaves_a_ledger_that_verifies(
     assert f"kept: {folder}" in ran.stderr
     names = {path.name for path in folder.iterdir()}
     assert {"network.yaml", "genesis.yaml", "keys", "var", "logs"} <= names
+    database = folder / "var" / "grid_operator.db"
     audit = subprocess.run(
-        [*COMMAND[:-1], "ledger", "verify"]
-        + ["--database", f"sqlite:///{folder}/var/grid_operator.db"],
+        [*COMMAND[:-1], "ledger", "verify", "--database", f"sqlite:///{database}"],
         capture_output=True,
         text=True,
         check=False,

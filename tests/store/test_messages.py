@@ -71,6 +71,12 @@ async def test_a_message_out_is_logged(store: Store) -> None:
     assert (message.next_ms, message.took_us) == (9, 7)
 
 
+async def test_a_message_that_was_sent_is_due_no_more(store: Store) -> None:
+    await store.write(lambda unit: queue_as(unit, OutboxState.SENT, next_ms=9))
+    [message] = await store.read(lambda unit: unit.messages(["t1"]))
+    assert (message.state, message.next_ms) == ("SENT", None)
+
+
 async def prune(store: Store, before_us: int = 10_000, limit: int = 99) -> int:
     return await store.write(lambda unit: unit.prune(before_us, limit))
 
@@ -141,6 +147,17 @@ async def test_no_more_than_the_limit_is_deleted_oldest_first(store: Store) -> N
     assert await store.read(lambda unit: unit.inbox_row(BAP, "m0", "init", ""))
     assert await prune(store, limit=2) == 2
     assert await store.read(lambda unit: unit.messages(["t1"])) == []
+
+
+async def test_the_oldest_messages_out_are_deleted_first(store: Store) -> None:
+    def fill(unit: UnitOfWork) -> list[int]:
+        return [queue_as(unit, OutboxState.SENT, created_ms=created) for created in (9, 10, 8)]
+
+    _, young, oldest = await store.write(fill)
+    assert await prune(store, limit=1) == 1
+    assert await store.read(lambda unit: unit.outbox_row(oldest)) is None
+    assert await prune(store) == 1
+    assert await store.read(lambda unit: unit.outbox_row(young))
 
 
 async def test_what_belongs_to_a_deleted_message_goes_with_it(store: Store) -> None:

@@ -35,6 +35,8 @@ from adapter.protocol.handlers.shared import (
     applied,
     begun,
     check_confirmable,
+    check_same_contract,
+    check_same_offer,
     check_same_terms,
     current_order,
     is_late,
@@ -59,6 +61,9 @@ def decide(trade: Trade | None, event: Event, facts: Facts) -> Decision:
     match event:
         case Received(envelope):
             return _CALLBACKS[envelope.action](trade, envelope, facts)
+        case NotTaken(Action.STATUS):
+            unknown_fate = trade.state is TradeState.CONFIRM_UNKNOWN
+            return _ask_status_later(trade, facts) if unknown_fate else Decision()
         case NoAnswer(action, message_id, _):
             error = _timeout(action)
             return _unanswered(trade, action, message_id, error, lost=True, facts=facts)
@@ -148,6 +153,10 @@ def _on_select(trade: Trade, envelope: Envelope, facts: Facts) -> Decision:
     selected = _with_answer(advance(trade, Step.ON_SELECT), envelope)
     if selected.plan is None:
         return Decision(selected)
+    try:  # the plan chose an offer; other terms are another choice
+        check_same_offer(envelope.order, current_order(trade), ("SELLER",))
+    except WireError as error:
+        return Decision(replace(selected, error=error_object(error)))
     order = plans.init_order(selected.plan, envelope.order, facts.me.subscriber_id)
     return _go_on(selected, Action.INIT, {"order": order}, facts)
 
@@ -179,10 +188,11 @@ def _on_confirm(trade: Trade, envelope: Envelope, facts: Facts) -> Decision:
 
 
 def _on_news(trade: Trade, envelope: Envelope, facts: Facts) -> Decision:
-    del facts
     if envelope.error is not None:
-        lost = trade.state is TradeState.CONFIRM_UNKNOWN
-        return Decision(_failed(trade, envelope.error) if lost else None)
+        if trade.state is not TradeState.CONFIRM_UNKNOWN:
+            return Decision()
+        return _ask_status_later(replace(trade, error=envelope.error), facts)
+    check_same_contract(envelope.order, trade.contract_id)
     step = news_step(envelope.order)
     if is_final(trade):
         return Decision(_flagged(trade, step))
@@ -201,6 +211,7 @@ def _on_cancel(trade: Trade, envelope: Envelope, facts: Facts) -> Decision:
     if envelope.error is not None:
         mine = _answers_pending(trade, envelope)
         return Decision(replace(trade, request=None, error=envelope.error) if mine else None)
+    check_same_contract(envelope.order, trade.contract_id)
     if not allows(trade, Step.CANCEL):
         return Decision()
     return Decision(_ended(trade, Step.CANCEL, envelope, Ending.CANCELLED))
@@ -241,6 +252,14 @@ def _ask_status(trade: Trade, facts: Facts) -> Decision:
     if end is not None and facts.now_ms >= parse_instant(str(end)):
         return Decision(trade)
     return _go_on(trade, Action.STATUS, {"order": order_reference(order)}, facts)
+
+
+def _ask_status_later(trade: Trade, facts: Facts) -> Decision:
+    """Ask once more when the life of a request is over: the peer did not say what became of it."""
+    decision = _ask_status(trade, replace(facts, ttl_ms=2 * facts.ttl_ms))
+    later_ms = facts.now_ms + facts.ttl_ms
+    outgoing = tuple(replace(asked, not_before_ms=later_ms) for asked in decision.outgoing)
+    return replace(decision, outgoing=outgoing)
 
 
 def _failed(trade: Trade, error: Mapping[str, Any]) -> Trade:

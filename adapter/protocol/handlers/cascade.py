@@ -24,7 +24,6 @@ from adapter.protocol.contexts import (
     TERMS_TTL_MS,
 )
 from adapter.protocol.contract import (
-    CONTRACT_PATH,
     filled_role,
     inputs_of,
     read_terms,
@@ -58,6 +57,7 @@ from adapter.protocol.handlers.shared import (
     answer,
     answer_error,
     applied,
+    check_same_contract,
     current_order,
     is_late,
     news_step,
@@ -106,7 +106,7 @@ def decide(trade: Trade, event: Event, facts: Facts) -> Decision:
 def _on_init(trade: Trade, envelope: Envelope, facts: Facts) -> Decision:
     if not _is_current(trade, envelope.message_id):
         return Decision()
-    _check_contract(trade, envelope)
+    check_same_contract(envelope.order, trade.contract_id)
     leg = leg_of(trade)
     if leg.state is LegState.EXPIRED:
         return _undo(trade, envelope, facts)
@@ -152,7 +152,7 @@ def initiate(trade: Trade, order: Mapping[str, Any], until_ms: int, facts: Facts
 
 
 def _on_confirm(trade: Trade, envelope: Envelope, facts: Facts) -> Decision:
-    _check_contract(trade, envelope)
+    check_same_contract(envelope.order, trade.contract_id)
     state = leg_of(trade).state
     if state is LegState.EXPIRED:
         return _undo(trade, envelope, facts)
@@ -176,7 +176,7 @@ def conclude_confirm(trade: Trade, facts: Facts) -> Decision:
 
 
 def _on_cancel(trade: Trade, envelope: Envelope, facts: Facts) -> Decision:
-    _check_contract(trade, envelope)
+    check_same_contract(envelope.order, trade.contract_id)
     mine = _is_current(trade, envelope.message_id)
     if envelope.error is not None:
         if trade.request is None or not mine:
@@ -211,7 +211,7 @@ def _on_news(trade: Trade, envelope: Envelope, facts: Facts) -> Decision:
     leg = leg_of(trade)
     if envelope.error is not None:
         return Decision()
-    _check_contract(trade, envelope)
+    check_same_contract(envelope.order, trade.contract_id)
     step = news_step(envelope.order)
     if leg.state is LegState.ASKING:
         return _confirm_found(trade, envelope, step, facts)
@@ -355,13 +355,6 @@ def keep_stock(trade: Trade, energy: Energy) -> tuple[Trade, tuple[StockChange, 
     offer_id, taken = trade.stock.offer_id, trade.stock.energy_micro_kwh
     kept = replace(trade, stock=StockTaken(offer_id, energy.micro_kwh))
     return kept, (StockChange(offer_id, taken - energy.micro_kwh),)
-
-
-def _check_contract(trade: Trade, envelope: Envelope) -> None:
-    named = envelope.contract.get("contractId", trade.contract_id)
-    if named != trade.contract_id:
-        msg = f"the contract of this cascade is {trade.contract_id!r}, not {str(named)[:60]!r}"
-        raise WireError("BIZ_UPDATE_INCONSISTENT", msg, path=f"{CONTRACT_PATH}.contractId")
 
 
 def _is_current(trade: Trade, message_id: str) -> bool:

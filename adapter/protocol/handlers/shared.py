@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from adapter.domain.errors import WireError
+from adapter.domain.instants import parse_instant
 from adapter.domain.trade import Ending, OpenRequest, Peer, Trade, TradeState
 from adapter.protocol.acks import error_object
 from adapter.protocol.actions import Action
@@ -73,14 +74,34 @@ def check_same_terms(
     Raises:
         WireError: BIZ_UPDATE_INCONSISTENT, naming the first difference.
     """
+    check_same_contract(order, contract_of(agreed).get("contractId"))
+    check_same_offer(order, agreed, roles)
+
+
+def check_same_contract(order: Mapping[str, Any], contract_id: str | None) -> None:
+    """Refuse an order about another contract.
+
+    Raises:
+        WireError: BIZ_UPDATE_INCONSISTENT.
+    """
+    if contract_id is not None and contract_of(order).get("contractId") not in (None, contract_id):
+        raise inconsistent("contractId", contract_id, f"{_CONTRACT_AT}.contractId")
+
+
+def check_same_offer(
+    order: Mapping[str, Any], agreed: Mapping[str, Any], roles: Iterable[str]
+) -> None:
+    """Refuse an order that differs in anything that binds but its contract id.
+
+    Raises:
+        WireError: BIZ_UPDATE_INCONSISTENT, naming the first difference.
+    """
     contract, terms = contract_of(order), contract_of(agreed)
-    if contract.get("contractId") != terms.get("contractId"):
-        raise inconsistent("contractId", terms.get("contractId"), f"{_CONTRACT_AT}.contractId")
     for role in roles:
         names = REQUIRED_INPUTS[role]
         given, fixed = inputs_of(contract, role), inputs_of(terms, role)
         for name in names:
-            if given.get(name) != fixed.get(name):
+            if not _same(given.get(name), fixed.get(name)):
                 what = f"{role}.{name}"
                 raise inconsistent(what, fixed.get(name), f"{_CONTRACT_AT}.roles")
     if formulas_of(contract) != formulas_of(terms):
@@ -88,6 +109,16 @@ def check_same_terms(
     for part in ("beckn:items", "beckn:offers"):
         if part in agreed and first_id(order, part) != first_id(agreed, part):
             raise inconsistent(part, first_id(agreed, part), f"$.message.order['{part}'][0]")
+
+
+def _same(one: object, other: object) -> bool:
+    """Return whether two inputs are equal; date-times are compared as instants."""
+    if isinstance(one, str) and isinstance(other, str) and one != other:
+        try:
+            return parse_instant(one) == parse_instant(other)
+        except ValueError:
+            return False
+    return one == other
 
 
 def inconsistent(what: str, expected: object, path: str) -> WireError:

@@ -36,13 +36,13 @@ OUR_TYPES = frozenset(
 
 
 def no_mode(view: ContractView) -> Iterator[Hit]:
-    """Neither pair of roles is complete."""
+    """SELLER with BUYER, or MARKET_CLEARING_AGENT with PROSUMER, are both there."""
     if view.mode is None and not view.is_mixed:
         yield Hit((*view.path, "roles"), {"roles": ", ".join(view.role_names)})
 
 
 def mixed_modes(view: ContractView) -> Iterator[Hit]:
-    """Roles of both pairs stand in one contract."""
+    """Roles of fixed-price and of market trading do not stand in one contract."""
     if view.is_mixed:
         yield Hit((*view.path, "roles"), {"roles": ", ".join(view.role_names)})
 

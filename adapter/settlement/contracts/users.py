@@ -58,6 +58,20 @@ def apply_user(work: Work, args: ApplyUser) -> Mapping[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
+class RegisterProsumer:
+    """Ask to become a user of type PROSUMER; there is only one registry."""
+
+    prosumer: Annotated[str, ID]
+
+
+def register_prosumer(work: Work, args: RegisterProsumer) -> Mapping[str, Any]:
+    """Do what apply_user does."""
+    if args.prosumer != work.user:
+        raise refusal("NOT_AUTHORIZED", f"only {args.prosumer} may ask for itself")
+    return apply_user(work, ApplyUser(UserType.PROSUMER))
+
+
+@dataclass(frozen=True, slots=True)
 class RegisterUser:
     """Make a user ACTIVE and open its accounts."""
 

@@ -108,6 +108,15 @@ def test_another_token_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     world.refused("NOT_INITIALIZED", CREATE, "bpp", "bob", **world.terms())
 
 
+def test_registering_as_prosumer_is_applying_to_the_one_registry(world: Market) -> None:
+    name = "agreements.register_prosumer"
+    world.refused("NOT_AUTHORIZED", name, "zoe", prosumer="yan")
+    receipt = world.do(name, "zoe", prosumer="zoe")
+    assert [event.name for event in receipt.events] == ["UserApplied"]
+    assert world.read("registry.get_user_info", user="zoe")["status"] == "PENDING"
+    world.refused("USER_ALREADY_EXISTS", name, "zoe", prosumer="zoe")
+
+
 # Proposing
 
 
@@ -270,6 +279,14 @@ def test_a_meter_without_a_cap_shows_a_million_in_the_snapshot(world: Market) ->
     assert view is not None
     assert (view.seller_cap.cap, view.seller_cap.total) == (10**12, 0)
     assert (view.buyer_cap.cap, view.buyer_cap.total) == (50_000_000, 0)
+
+
+def test_a_proposal_can_be_superseded_until_its_last_instant(world: Market) -> None:
+    world.propose()
+    world.now += 900_000
+    world.propose(energy_amount_kwh=11)
+    world.now += 900_001
+    world.refused("AGREEMENT_ALREADY_EXISTS", CREATE, "bpp", "bob", **world.terms())
 
 
 # Accepting

@@ -56,7 +56,12 @@ def test_the_same_id_for_another_command_is_a_conflict(world: World) -> None:
     for change in changes:
         both = {**ARGS, **change, "cmd": "x"}
         world.refused("IDEMPOTENCY_CONFLICT", "token.deposit", "treasurer", **both)
-    args = {"from_": "alice", "amount": "1", "external_reference": "r-3", "cmd": "x"}
+    args: dict[str, Any] = {
+        "from_": "alice",
+        "amount": "1",
+        "external_reference": "r-3",
+        "cmd": "x",
+    }
     world.refused("IDEMPOTENCY_CONFLICT", "token.withdraw", "treasurer", **args)
 
 
@@ -70,8 +75,8 @@ def test_acting_for_another_user_is_another_command(world: World) -> None:
     args = {"user": "alice", "subscriber": "bap"}
     world.do("registry.set_representative", "alice", **args)
     world.do("token.approve", "bap", "alice", cmd="x", spender="z", value=1)
-    args = {"cmd": "x", "spender": "z", "value": 1}
-    world.refused("IDEMPOTENCY_CONFLICT", "token.approve", "bap", "bob", **args)
+    again: dict[str, Any] = {"cmd": "x", "spender": "z", "value": 1}
+    world.refused("IDEMPOTENCY_CONFLICT", "token.approve", "bap", "bob", **again)
 
 
 def test_a_replay_survives_a_later_role_change(world: World) -> None:

@@ -431,6 +431,13 @@ def test_caps_per_slot_share_the_energy_over_the_window() -> None:
     world.propose()
     caps = world.read("registry.get_trade_caps", meter_id="m-sell", slot=third)["SELL"]
     assert (caps["reserved"], caps["room"]) == ("2.5", "0")
+    # Of 10.000002 the first two slots take one millionth more: the third has room, the first not.
+    first = {"meter_id": "m-sell", "side": "SELL", "slot": world.start}
+    world.do("registry.set_trade_cap", "grid", cap="2.5", **first)
+    args = world.terms(energy_amount_kwh="10.000002")
+    world.refused("TRADE_CAP_EXCEEDED", name, "bpp", "bob", **args)
+    world.do("registry.set_trade_cap", "grid", cap="2.500001", **first)
+    world.propose(energy_amount_kwh="10.000002")
 
 
 # Reads that everyone has

@@ -42,6 +42,7 @@ ARGS: dict[str, dict[str, Any]] = {
     "token.withdraw": {"from": "alice", "amount": 1, "external_reference": "r-1"},
     "oracle.add_oracle_operator": {"operator": "zoe"},
     "oracle.remove_oracle_operator": {"operator": "headend"},
+    "agreements.register_prosumer": {"prosumer": "alice"},
     "agreements.accept_agreement": {"agreement_no": 2},
     "agreements.cancel_agreement": {"agreement_no": 2},
     "agreements.deliver_energy": {"agreement_no": 1, "energy_delivered_kwh": 1},
@@ -63,6 +64,7 @@ OPEN = {
 """Functions that need no role and no relation."""
 BY_RELATION = {
     "registry.set_representative": {Role.REGULATOR},
+    "agreements.register_prosumer": set[Role](),
     "agreements.create_agreement": set[Role](),
     "agreements.accept_agreement": set[Role](),
     "agreements.cancel_agreement": set[Role](),
@@ -126,6 +128,7 @@ def test_callers_without_the_role_are_refused(world: Market, name: str, role: Ro
 
 
 SAMPLES_USED_UP = {
+    "agreements.register_prosumer": "USER_ALREADY_EXISTS",
     "token.mint": "ALREADY_MINTED",  # the reading was minted at once
     "agreements.deliver_energy": "AGREEMENT_NOT_ACTIVE",  # recorded in whole
 }
@@ -138,6 +141,7 @@ def test_the_samples_succeed_for_the_right_caller(world: Market, name: str) -> N
     by_relation = {
         "registry.set_representative": ("alice", None),
         "agreements.accept_agreement": ("bap", "alice"),
+        "agreements.register_prosumer": ("bap", "alice"),
     }
     caller, behalf = by_relation.get(name, ("bpp", "bob"))
     if row.roles:

@@ -220,6 +220,15 @@ def test_surplus_is_free_and_recorded_once(world: Market) -> None:
     ]
 
 
+def test_surplus_is_not_recorded_again_for_an_agreement_that_comes_late(world: Market) -> None:
+    world.agree("k-1", energy_amount_kwh=1)
+    world.now = world.start + EPOCH
+    world.submit("m-sell", world.start, generated=3)
+    world.agree("k-2", energy_amount_kwh=1)
+    found = world.read("agreements.get_deviations", meter="m-sell")
+    assert [row["quantity"] for row in found] == ["2"]
+
+
 def test_intervals_read_before_acceptance_do_not_count(world: Market) -> None:
     world.now = world.start + EPOCH
     number = world.propose()
@@ -345,6 +354,25 @@ def test_fees_go_to_the_platform() -> None:
     assert world.available("bob", "USD") == micro("17.85")
     accounts = {account.id: account.posted for account in world.ledger.accounts("grid")}
     assert accounts == {"grid|USD|FEES": micro("0.30"), "grid|USD|WHEELING": micro("1.50")}
+
+
+def test_a_fee_never_leaves_the_seller_owing() -> None:
+    # At 0.6 with a fee of 0.5, one millionth of a kWh is worth 1 and owes 0; two are worth 1 and
+    # owe 1. So the second part has a value of 0 and a fee of 1: the fee waits, here for ever.
+    rates = {"price_tick": "0.000001", "lot_energy": 1, "wheeling_rate": 0, "seller_fee": "0.5"}
+    world = Market().set_up(settled_with(**rates))
+    window = {"start": world.start, "end": world.start + 2 * EPOCH}
+    terms = {"energy_amount_kwh": "0.000002", "price_per_kwh": "0.6", "window": window}
+    number = world.agree(basis="DELIVERED", **terms)
+    world.now = window["end"]
+    for i in range(2):
+        start = world.start + i * EPOCH
+        world.submit("m-sell", start, generated="0.000001")
+        world.submit("m-buy", start, consumed="0.000001")
+        world.do(RECORD, "headend", agreement_no=number, until=start + EPOCH)
+        world.do(SETTLE, "headend", transaction_no=i + 1)
+    assert (world.available("bob", "USD"), world.posted("grid", "USD")) == (1, 0)
+    assert world.read("agreements.get_agreement", agreement_no=number)["state"] == "SETTLED"
 
 
 # Recording, claims, acceptance

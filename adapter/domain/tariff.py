@@ -1,0 +1,196 @@
+"""Time-of-use price of energy under a tariff, exact, with its trace.
+
+The words are OCPI 2.2.1's (`mod_tariffs`); what it leaves open is settled in the contract
+specification, section 9. Energies, prices and results are exact fractions of kWh and currency;
+nothing is rounded but to the tariff's own steps. `price_energy` prices, `first_gap` looks for
+times that have no price; where the energy runs is in `tariff_walk`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import tzinfo
+from enum import StrEnum
+from fractions import Fraction
+from typing import NamedTuple
+
+from adapter.domain.errors import AdapterError
+from adapter.domain.instants import DeliveryInterval
+
+GAP = "P2P_TARIFF_GAP"
+PROFILE = "P2P_TARIFF_PROFILE"
+TOO_LARGE = "P2P_FLOW_VALUE"
+"""A tariff or window that would take too long to price has no value."""
+WH_PER_KWH = 1_000
+TOLERANCE_KWH = Fraction(1, 1_000_000)
+"""What each interval of a profile may be off. Source: rule P2P_TARIFF_PROFILE."""
+NOTHING = Fraction(0)
+
+
+class TariffError(AdapterError):
+    """Energy that cannot be priced: P2P_TARIFF_GAP, P2P_TARIFF_PROFILE or P2P_FLOW_VALUE."""
+
+
+class Component(StrEnum):
+    """What a price is for."""
+
+    ENERGY = "ENERGY"
+    """Per kWh, steps in Wh."""
+    TIME = "TIME"
+    """Per hour, steps in seconds."""
+    FLAT = "FLAT"
+    """Once."""
+    PARKING_TIME = "PARKING_TIME"
+    """Not priced, as the next."""
+    AD_HOC_PAYMENT = "AD_HOC_PAYMENT"
+
+
+@dataclass(frozen=True, slots=True)
+class PriceComponent:
+    """One price of an element."""
+
+    kind: Component
+    price: Fraction
+    """Currency per kWh, per hour or once, without VAT."""
+    vat_percent: Fraction = NOTHING
+    step: int = 1
+    """What a total is rounded up to: Wh or seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class TariffElement:
+    """Prices and when they hold."""
+
+    components: tuple[PriceComponent, ...]
+    start_minute: int | None = None
+    """Minute of the local day; set together with the end."""
+    end_minute: int | None = None
+    """Exclusive; at or before the start it lies on the next day."""
+    weekdays: frozenset[int] = frozenset()
+    """Local days, Monday is 0; empty means every day."""
+    min_kwh: Fraction = NOTHING
+    """Running total from which the element holds, for energy."""
+    max_kwh: Fraction | None = None
+    """Running total below which it holds."""
+    for_reservations: bool = True
+    """Whether it holds for a contract, which is a reservation."""
+
+    def component(self, kind: Component) -> PriceComponent | None:
+        """Return the first price of a kind."""
+        return next((part for part in self.components if part.kind is kind), None)
+
+    def matches(self, weekday: int, minute: int) -> bool:
+        """Return whether the element holds at a minute of a local day, whatever was delivered."""
+        if not self.for_reservations or (self.weekdays and weekday not in self.weekdays):
+            return False
+        start, end = self.start_minute, self.end_minute
+        if start is None or end is None or start == end:
+            return True
+        if start < end:
+            return start <= minute < end
+        return minute >= start or minute < end
+
+    def holds_at(self, total_kwh: Fraction) -> bool:
+        """Return whether a running total lies in the element's tier."""
+        return self.min_kwh <= total_kwh and (self.max_kwh is None or total_kwh < self.max_kwh)
+
+
+@dataclass(frozen=True, slots=True)
+class Tariff:
+    """Elements in the order in which they are tried."""
+
+    currency: str
+    elements: tuple[TariffElement, ...]
+    min_price: Fraction | None = None
+    """Bound of the unit price per kWh, without VAT."""
+    max_price: Fraction | None = None
+
+    @property
+    def reads_the_clock(self) -> bool:
+        """Return whether the price depends on local time."""
+        return any(e.start_minute is not None or e.weekdays for e in self.elements)
+
+
+class ProfilePiece(NamedTuple):
+    """Metered energy of `[start_ms, end_ms)`, at even power."""
+
+    start_ms: int
+    end_ms: int
+    kwh: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class TariffLeg:
+    """What one element charged for one stretch of time."""
+
+    kind: Component
+    element: int
+    """Place in the tariff, from 0."""
+    start_ms: int
+    end_ms: int
+    """Equal to the start for FLAT and for what rounding up to a step added."""
+    kwh: Fraction
+    """Zero but for ENERGY."""
+    price: Fraction
+    amount: Fraction
+    """Without VAT."""
+    vat_percent: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class TariffPrice:
+    """The price of some energy with its trace."""
+
+    kwh: Fraction
+    total: Fraction
+    """Without VAT, after the price bounds."""
+    vat: Fraction
+    legs: tuple[TariffLeg, ...]
+    """Before the price bounds."""
+    assumed: bool
+    """No profile was given: even power over the window."""
+    bound: str | None = None
+    """`minPrice` or `maxPrice` when that decided the total."""
+
+    @property
+    def unit(self) -> Fraction:
+        """Return the price per kWh without VAT; 0 for no energy."""
+        return self.total / self.kwh if self.kwh else NOTHING
+
+    @property
+    def unit_with_vat(self) -> Fraction:
+        """Return the price per kWh with VAT; 0 for no energy."""
+        return (self.total + self.vat) / self.kwh if self.kwh else NOTHING
+
+
+def price_energy(
+    tariff: Tariff,
+    window: DeliveryInterval,
+    kwh: Fraction,
+    *,
+    zone: tzinfo,
+    profile: Sequence[ProfilePiece] | None = None,
+) -> TariffPrice:
+    """Return the price of energy delivered in a window.
+
+    Args:
+        tariff: with at least one ENERGY price in each element.
+        window: the trade window.
+        kwh: not negative.
+        zone: in which times of day and weekdays are read.
+        profile: metered energy of intervals inside the window; None: even power over it.
+
+    Raises:
+        TariffError: P2P_TARIFF_GAP, energy without a price; P2P_TARIFF_PROFILE, the profile does
+            not fit; P2P_FLOW_VALUE, more work than a price is worth.
+
+    Source: contract specification, section 9.
+    """
+    from adapter.domain.tariff_walk import walk  # noqa: PLC0415
+    assumed = profile is None
+    pieces = checked_profile(profile, window, kwh) if profile is not None else None
+    if not kwh:
+        return TariffPrice(kwh, NOTHING, NOTHING, (), assumed)
+    if pieces is None:
+        pieces = (ProfilePiece(window.start_ms, window.end_ms, kwh),)
+    legs = walk(tariff, window, pieces, zone)
+    return _bounded(tariff, TariffPrice(kwh, _amount(legs), _vat(legs), legs, assumed))
