@@ -1,7 +1,11 @@
 """`p2ptrade demo`: four nodes on this machine and one whole trade, or a network that stays up."""
 
+import json
+import shlex
 import sys
 import threading
+import time
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, NoReturn
 
@@ -9,13 +13,14 @@ import typer
 from rich.console import Console
 
 from adapter.cli.output import complain, say_json
-from adapter.demo.folder import DemoFolder
+from adapter.demo.folder import REGULATOR, DemoFolder
 from adapter.demo.network import (
-    SERVE_PORTS,
+    SERVE_PORT,
     Ended,
     Silence,
     demo_folder,
     new_ports,
+    ports_from,
     run_trade,
     running_network,
     signals_raise,
@@ -44,15 +49,18 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the folder and name it.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     serve: Annotated[
-        bool, typer.Option("--serve", help="Keep the network up on ports 8101 to 8105.")
+        bool, typer.Option("--serve", help="Keep the network up until Ctrl-C.")
     ] = False,
+    port: Annotated[
+        int, typer.Option(min=1_024, max=65_000, help="Its first port; the others follow.")
+    ] = SERVE_PORT,
 ) -> None:
     """Run one whole trade between four nodes on this machine and leave nothing running."""
     del mode  # one so far
     try:
         with signals_raise():
             if serve:
-                _serve(keep=keep)
+                _serve(ports_from(port), keep=keep)
             else:
                 _run(keep=keep, as_json=as_json)
     except DemoError as error:
@@ -67,6 +75,7 @@ def _run(*, keep: bool, as_json: bool) -> None:
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     timeline = Timeline(console)
     progress = Console(stderr=True)
+    begun = time.monotonic()
     with demo_folder(keep=keep) as path:
         with (
             progress.status("starting four nodes") as status,
@@ -80,6 +89,8 @@ def _run(*, keep: bool, as_json: bool) -> None:
             report = run_trade(folder, Silence() if as_json else timeline)
             _show(timeline, report, as_json=as_json)
             status.update("stopping")
+        if not as_json:
+            timeline.note(f"all nodes stopped, {time.monotonic() - begun:.1f} s in all")
         if keep:
             complain(f"kept: {path}")
 
@@ -97,31 +108,48 @@ def _show(timeline: Timeline, report: Report, *, as_json: bool) -> None:
         timeline.report(report)
 
 
-def _serve(*, keep: bool) -> NoReturn:
+def _serve(ports: Mapping[str, int], *, keep: bool) -> NoReturn:
     timeline = Timeline(Console(highlight=False))
     with (
         demo_folder(keep=keep) as path,
-        running_network(path, SERVE_PORTS) as (folder, processes),
+        running_network(path, ports) as (folder, processes),
     ):
         _introduce(timeline, folder)
         with Script(folder, timeline.step) as script:
             timeline.heading("Set-up at the grid operator, who hosts the contract layer")
             script.set_up()
-            script.offer(script.window())
-        timeline.heading("Try it")
-        for line in _hints(folder):
+            window = script.window()
+            timeline.heading("The seller's platform")
+            script.offer(window)
+            purchase = script.purchase(window)
+        timeline.heading("Tokens")
+        for who, token in _tokens(folder):
+            timeline.step(who, token)
+        timeline.heading("Buy, and see what happened")
+        for line in _commands(folder, purchase):
             timeline.note(line)
-        timeline.note(f"folder {path}; Ctrl-C ends everything")
+        timeline.heading(f"Up until Ctrl-C; folder {path}")
         _watch(processes)
 
 
-def _hints(folder: DemoFolder) -> list[str]:
-    lines = [f"{node.base_url}/docs" for node in folder.nodes.values()]
-    for name, node in folder.nodes.items():
-        lines.append(f"token of the application of {name}: {node.application_token}")
-    for actor, token in folder.nodes["grid_operator"].operator_tokens.items():
-        lines.append(f"token of {actor} at grid_operator: {token}")
-    return lines
+def _tokens(folder: DemoFolder) -> list[tuple[str, str]]:
+    """Return who may use which token: each node's application, and the actors of the ledger."""
+    applications = [(node.name, node.application_token) for node in folder.nodes.values()]
+    return applications + list(folder.nodes["grid_operator"].operator_tokens.items())
+
+
+def _commands(folder: DemoFolder, purchase: Mapping[str, str]) -> list[str]:
+    """Return lines for a shell."""
+    bap, grid = folder.nodes["bap"], folder.nodes["grid_operator"]
+    header = shlex.quote(f"Authorization: Bearer {bap.application_token}")
+    body = shlex.quote(json.dumps(purchase))
+    contracts = f"p2ptrade contracts events --node {grid.base_url}"
+    return [
+        f"curl -s -H {header} -d {body} -H 'Content-Type: application/json' {bap.base_url}/trades",
+        f"curl -s -H {header} {bap.base_url}/trades",
+        f"{contracts} --token {grid.operator_tokens[REGULATOR]}",
+        f"{bap.base_url}/docs",
+    ]
 
 
 def _watch(processes: Processes) -> NoReturn:

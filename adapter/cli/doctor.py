@@ -14,6 +14,7 @@ import httpx
 import typer
 
 from adapter.cli.output import FINDINGS, refuse, say, say_json
+from adapter.domain.errors import WireError
 from adapter.domain.participants import Participant
 from adapter.protocol import strict_json
 from adapter.protocol.signature import Signer
@@ -110,7 +111,8 @@ class Doctor:
     def _database(self) -> str:
         path = self._settings.database.url.path
         if path is None:
-            raise _WrongError("database.url: this release keeps its state in SQLite")
+            msg = "database.url: this release keeps its state in SQLite"
+            raise _WrongError(msg)
         if path.exists():
             waiting = pending_migrations(path)
             state = f"{waiting} migrations come at the next start" if waiting else "up to date"
@@ -174,7 +176,7 @@ class Doctor:
             )
             self._note_date("the registry", answer)
             return [participant_from(record) for record in strict_json.decode(answer.content)]
-        except (httpx.HTTPError, RecordError, TypeError, AttributeError) as error:
+        except (httpx.HTTPError, RecordError, WireError, TypeError, AttributeError) as error:
             msg = f"{url} does not answer as a registry: {error}"
             raise _WrongError(msg) from None
 

@@ -20,7 +20,7 @@ def message_files(paths: Iterable[str]) -> list[str]:
     for path in paths:
         if path == STANDARD_INPUT:
             found.append(path)
-        elif Path(path).is_dir():
+        elif _is_folder(path):
             found += _in_folder(path)
         else:
             _check_regular(path)
@@ -43,6 +43,13 @@ def read_bounded(path: str, most: int) -> bytes:
 def shown_name(path: str) -> str:
     """Return a file name as text that any encoder takes."""
     return os.fsencode(path).decode("utf-8", "replace")
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
+        return False  # such as a name that is too long; reading it will say why
 
 
 def _in_folder(path: str) -> list[str]:

@@ -12,6 +12,7 @@ import typer
 import typer.core
 
 from adapter.cli.output import complain
+from adapter.cli.parameters import use_plain_values
 from adapter.domain.errors import AdapterError
 
 COMMANDS = {
@@ -46,15 +47,29 @@ class LazyGroup(typer.core.TyperGroup):
         command.name = cmd_name
         return command
 
+    def shell_complete(  # type: ignore[override]
+        self, ctx: typer.Context, incomplete: str
+    ) -> list[Any]:
+        """Return the names that begin so without importing the commands."""
+        from typer._click.shell_completion import CompletionItem
+
+        names = [
+            CompletionItem(name, help=text)
+            for name, text in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return names or super().shell_complete(ctx, incomplete)
+
     def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
         """Write the table without importing anything."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+use_plain_values()
+
 app = typer.Typer(
     cls=LazyGroup,
-    add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

@@ -14,8 +14,8 @@ from adapter.demo.processes import DemoError, Processes, failure, free_ports
 from adapter.demo.report import Report, make_report
 from adapter.demo.script import Script
 
-SERVE_PORTS = dict(zip(NODES, range(8101, 8101 + len(NODES)), strict=True))
-"""Ports of a network that stays up."""
+SERVE_PORT = 8101
+"""First port of a network that stays up; the others follow."""
 
 
 class Teller(Protocol):
@@ -132,6 +132,11 @@ def run_trade(folder: DemoFolder, teller: Teller) -> Report:
         why = "the ledger does not verify"
         raise failure(why, folder.nodes["grid_operator"])
     return report
+
+
+def ports_from(first: int) -> dict[str, int]:
+    """Return one port for each node, in the order of NODES."""
+    return dict(zip(NODES, range(first, first + len(NODES)), strict=True))
 
 
 def new_ports() -> dict[str, int]:

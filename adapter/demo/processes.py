@@ -17,7 +17,7 @@ import httpx
 
 from adapter.demo.folder import DemoNode
 
-READY_S = 30
+READY_S = 60
 """How long the nodes may take to be ready, all together."""
 POLL_S = 0.05
 STOP_S = 10

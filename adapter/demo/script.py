@@ -33,7 +33,7 @@ PARTIES = {"BUYER": BUYER, "SELLER": SELLER, "GRID_OPERATOR": GRID_OPERATOR}
 ASSETS = ("GRID", CURRENCY)
 QUANTITY_KWH, PRICE = "10", "0.15"
 READING_KWH = "2.5"
-CONFIRM_S, COMPLETE_S = 30, 30
+CONFIRM_S, COMPLETE_S = 60, 60
 POLL_S = 0.05
 AFTER_WINDOW_MS = 2 * SECOND_MS
 """How far behind the end of the window the clock is set."""
@@ -162,20 +162,23 @@ class Script:
         self._answer(lambda: self._apps["bpp"].post("/offers", body))
         self._tell(BPP, f"offers 40 kWh of {SELLER_METER} at {PRICE} {CURRENCY} per kWh")
 
-    def buy(self, window: Window) -> str:
-        """Run discover to confirm and return the transaction id.
-
-        Raises:
-            DemoError: it was not confirmed.
-        """
-        body = {
+    def purchase(self, window: Window) -> dict[str, str]:
+        """Return the body of `POST /trades` for the trade of the script."""
+        return {
             "bpp_id": BPP,
             "target_meter_id": BUYER_METER,
             "quantity_kwh": QUANTITY_KWH,
             "start": format_instant(window.start_ms),
             "end": format_instant(window.end_ms),
         }
-        wait = {"wait": str(CONFIRM_S)}
+
+    def buy(self, window: Window) -> str:
+        """Run discover to confirm and return the transaction id.
+
+        Raises:
+            DemoError: it was not confirmed.
+        """
+        body, wait = self.purchase(window), {"wait": str(CONFIRM_S)}
         trade = self._answer(lambda: self._apps["bap"].post("/trades", body, wait))
         if trade["status"] != "ACTIVE":
             why = f"the trade is {trade['state']} after {CONFIRM_S} s: {trade.get('error')}"

@@ -1,165 +1,53 @@
 """Time-of-use price of energy under a tariff, exact, with its trace.
 
-The words are OCPI 2.2.1's (`mod_tariffs`); what it leaves open is settled in the contract
-specification, section 9. Energies, prices and results are exact fractions of kWh and currency;
-nothing is rounded but to the tariff's own steps. `price_energy` prices, `first_gap` looks for
-times that have no price; where the energy runs is in `tariff_walk`.
+`price_energy` prices what was delivered, `first_gap` looks for times that have no price before
+anything is. Nothing is rounded but to the tariff's own steps. The tariff itself is a value of
+`tariff_elements`, and how energy runs through it is in `tariff_walk`.
+Source: contract specification, section 9.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import tzinfo
-from enum import StrEnum
 from fractions import Fraction
-from typing import NamedTuple
+from itertools import pairwise
 
-from adapter.domain.errors import AdapterError
 from adapter.domain.instants import DeliveryInterval
+from adapter.domain.tariff_elements import (
+    GAP,
+    NOTHING,
+    PROFILE,
+    Component,
+    PriceComponent,
+    ProfilePiece,
+    Tariff,
+    TariffElement,
+    TariffError,
+    TariffLeg,
+    TariffPrice,
+)
+from adapter.domain.tariff_walk import Choice, ElementClock, walk
 
-GAP = "P2P_TARIFF_GAP"
-PROFILE = "P2P_TARIFF_PROFILE"
-TOO_LARGE = "P2P_FLOW_VALUE"
-"""A tariff or window that would take too long to price has no value."""
-WH_PER_KWH = 1_000
 TOLERANCE_KWH = Fraction(1, 1_000_000)
 """What each interval of a profile may be off. Source: rule P2P_TARIFF_PROFILE."""
-NOTHING = Fraction(0)
+PATTERN_MS = 15 * 86_400_000
+"""After two weeks the same days and times come again; one of the two may change its clock."""
 
-
-class TariffError(AdapterError):
-    """Energy that cannot be priced: P2P_TARIFF_GAP, P2P_TARIFF_PROFILE or P2P_FLOW_VALUE."""
-
-
-class Component(StrEnum):
-    """What a price is for."""
-
-    ENERGY = "ENERGY"
-    """Per kWh, steps in Wh."""
-    TIME = "TIME"
-    """Per hour, steps in seconds."""
-    FLAT = "FLAT"
-    """Once."""
-    PARKING_TIME = "PARKING_TIME"
-    """Not priced, as the next."""
-    AD_HOC_PAYMENT = "AD_HOC_PAYMENT"
-
-
-@dataclass(frozen=True, slots=True)
-class PriceComponent:
-    """One price of an element."""
-
-    kind: Component
-    price: Fraction
-    """Currency per kWh, per hour or once, without VAT."""
-    vat_percent: Fraction = NOTHING
-    step: int = 1
-    """What a total is rounded up to: Wh or seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class TariffElement:
-    """Prices and when they hold."""
-
-    components: tuple[PriceComponent, ...]
-    start_minute: int | None = None
-    """Minute of the local day; set together with the end."""
-    end_minute: int | None = None
-    """Exclusive; at or before the start it lies on the next day."""
-    weekdays: frozenset[int] = frozenset()
-    """Local days, Monday is 0; empty means every day."""
-    min_kwh: Fraction = NOTHING
-    """Running total from which the element holds, for energy."""
-    max_kwh: Fraction | None = None
-    """Running total below which it holds."""
-    for_reservations: bool = True
-    """Whether it holds for a contract, which is a reservation."""
-
-    def component(self, kind: Component) -> PriceComponent | None:
-        """Return the first price of a kind."""
-        return next((part for part in self.components if part.kind is kind), None)
-
-    def matches(self, weekday: int, minute: int) -> bool:
-        """Return whether the element holds at a minute of a local day, whatever was delivered."""
-        if not self.for_reservations or (self.weekdays and weekday not in self.weekdays):
-            return False
-        start, end = self.start_minute, self.end_minute
-        if start is None or end is None or start == end:
-            return True
-        if start < end:
-            return start <= minute < end
-        return minute >= start or minute < end
-
-    def holds_at(self, total_kwh: Fraction) -> bool:
-        """Return whether a running total lies in the element's tier."""
-        return self.min_kwh <= total_kwh and (self.max_kwh is None or total_kwh < self.max_kwh)
-
-
-@dataclass(frozen=True, slots=True)
-class Tariff:
-    """Elements in the order in which they are tried."""
-
-    currency: str
-    elements: tuple[TariffElement, ...]
-    min_price: Fraction | None = None
-    """Bound of the unit price per kWh, without VAT."""
-    max_price: Fraction | None = None
-
-    @property
-    def reads_the_clock(self) -> bool:
-        """Return whether the price depends on local time."""
-        return any(e.start_minute is not None or e.weekdays for e in self.elements)
-
-
-class ProfilePiece(NamedTuple):
-    """Metered energy of `[start_ms, end_ms)`, at even power."""
-
-    start_ms: int
-    end_ms: int
-    kwh: Fraction
-
-
-@dataclass(frozen=True, slots=True)
-class TariffLeg:
-    """What one element charged for one stretch of time."""
-
-    kind: Component
-    element: int
-    """Place in the tariff, from 0."""
-    start_ms: int
-    end_ms: int
-    """Equal to the start for FLAT and for what rounding up to a step added."""
-    kwh: Fraction
-    """Zero but for ENERGY."""
-    price: Fraction
-    amount: Fraction
-    """Without VAT."""
-    vat_percent: Fraction
-
-
-@dataclass(frozen=True, slots=True)
-class TariffPrice:
-    """The price of some energy with its trace."""
-
-    kwh: Fraction
-    total: Fraction
-    """Without VAT, after the price bounds."""
-    vat: Fraction
-    legs: tuple[TariffLeg, ...]
-    """Before the price bounds."""
-    assumed: bool
-    """No profile was given: even power over the window."""
-    bound: str | None = None
-    """`minPrice` or `maxPrice` when that decided the total."""
-
-    @property
-    def unit(self) -> Fraction:
-        """Return the price per kWh without VAT; 0 for no energy."""
-        return self.total / self.kwh if self.kwh else NOTHING
-
-    @property
-    def unit_with_vat(self) -> Fraction:
-        """Return the price per kWh with VAT; 0 for no energy."""
-        return (self.total + self.vat) / self.kwh if self.kwh else NOTHING
+__all__ = [
+    "GAP",
+    "PROFILE",
+    "Component",
+    "PriceComponent",
+    "ProfilePiece",
+    "Tariff",
+    "TariffElement",
+    "TariffError",
+    "TariffLeg",
+    "TariffPrice",
+    "checked_profile",
+    "first_gap",
+    "price_energy",
+]
 
 
 def price_energy(
@@ -173,7 +61,7 @@ def price_energy(
     """Return the price of energy delivered in a window.
 
     Args:
-        tariff: with at least one ENERGY price in each element.
+        tariff: with an ENERGY price in each element.
         window: the trade window.
         kwh: not negative.
         zone: in which times of day and weekdays are read.
@@ -182,15 +70,109 @@ def price_energy(
     Raises:
         TariffError: P2P_TARIFF_GAP, energy without a price; P2P_TARIFF_PROFILE, the profile does
             not fit; P2P_FLOW_VALUE, more work than a price is worth.
-
-    Source: contract specification, section 9.
     """
-    from adapter.domain.tariff_walk import walk  # noqa: PLC0415
-    assumed = profile is None
-    pieces = checked_profile(profile, window, kwh) if profile is not None else None
-    if not kwh:
-        return TariffPrice(kwh, NOTHING, NOTHING, (), assumed)
-    if pieces is None:
-        pieces = (ProfilePiece(window.start_ms, window.end_ms, kwh),)
-    legs = walk(tariff, window, pieces, zone)
-    return _bounded(tariff, TariffPrice(kwh, _amount(legs), _vat(legs), legs, assumed))
+    if profile is None:
+        pieces: Sequence[ProfilePiece] = (ProfilePiece(window.start_ms, window.end_ms, kwh),)
+    else:
+        pieces = checked_profile(profile, window, kwh)
+    legs = walk(tariff, window, pieces, zone) if kwh else ()
+    total = sum((leg.amount for leg in legs), NOTHING)
+    vat = sum((leg.vat for leg in legs), NOTHING)
+    return _bounded(tariff, TariffPrice(kwh, total, vat, legs, profile is None))
+
+
+def _bounded(tariff: Tariff, price: TariffPrice) -> TariffPrice:
+    """Return the price with its unit inside the tariff's bounds, and the VAT scaled with it."""
+    unit = price.unit
+    name = None
+    if tariff.min_price is not None and unit < tariff.min_price:
+        unit, name = tariff.min_price, "minPrice"
+    if tariff.max_price is not None and unit > tariff.max_price:
+        unit, name = tariff.max_price, "maxPrice"
+    if name is None or not price.kwh:
+        return price
+    total = unit * price.kwh
+    return replace(price, total=total, vat=total * _vat_share(price), bound=name)
+
+
+def _vat_share(price: TariffPrice) -> Fraction:
+    """Return VAT over total; where nothing was charged, that of the energy."""
+    if price.total:
+        return price.vat / price.total
+    energy = sum((leg.kwh for leg in price.legs), NOTHING)
+    weighted = sum((leg.kwh * leg.component.vat_percent for leg in price.legs), NOTHING)
+    return weighted / energy / 100
+
+
+def checked_profile(
+    profile: Sequence[ProfilePiece], window: DeliveryInterval, kwh: Fraction
+) -> tuple[ProfilePiece, ...]:
+    """Return a profile in time order that sums to the delivered energy exactly.
+
+    Raises:
+        TariffError: P2P_TARIFF_PROFILE.
+    """
+    pieces = sorted(profile)
+    if any(p.end_ms <= p.start_ms or p.kwh < 0 for p in pieces):
+        why = "an interval is empty or its energy negative"
+        raise _misfit(why)
+    if pieces and (pieces[0].start_ms < window.start_ms or pieces[-1].end_ms > window.end_ms):
+        why = "an interval lies outside the trade window"
+        raise _misfit(why)
+    if any(later.start_ms < earlier.end_ms for earlier, later in pairwise(pieces)):
+        raise _misfit("intervals overlap")
+    total = sum((piece.kwh for piece in pieces), NOTHING)
+    if abs(total - kwh) > TOLERANCE_KWH * len(pieces) or (kwh and not total):
+        why = "its energy is not the delivered quantity"
+        raise _misfit(why)
+    if total == kwh:
+        return tuple(pieces)
+    return tuple(piece._replace(kwh=piece.kwh * kwh / total) for piece in pieces)
+
+
+def _misfit(why: str) -> TariffError:
+    return TariffError(PROFILE, f"delivery profile does not fit: {why}", details={"why": why})
+
+
+def first_gap(
+    tariff: Tariff, window: DeliveryInterval, *, zone: tzinfo, kwh: Fraction | None
+) -> TariffError | None:
+    """Return the first time and running total in a window that have no ENERGY price.
+
+    Args:
+        tariff: the tariff.
+        window: every instant of it is looked at.
+        zone: in which times of day and weekdays are read.
+        kwh: totals from this on are not reached; None looks at all.
+
+    Raises:
+        TariffError: P2P_FLOW_VALUE, more work than a price is worth.
+    """
+    clock = ElementClock(tariff, window, zone)
+    seen = set()
+    end_ms = min(window.end_ms, window.start_ms + PATTERN_MS)
+    for part in clock.cut(window.start_ms, end_ms):
+        choices = clock.choices(part, Component.ENERGY)
+        places = tuple(choice.place for choice in choices)
+        if places in seen:
+            continue
+        seen.add(places)
+        clock.spend(len(choices))
+        total = _uncovered(choices)
+        if total is not None and (kwh is None or total < kwh):
+            return clock.gap(part.start_ms, total)
+    return None
+
+
+def _uncovered(choices: Sequence[Choice]) -> Fraction | None:
+    """Return the smallest running total outside every tier; None if there is none."""
+    total = NOTHING
+    for low, high in sorted(
+        ((c.element.min_kwh, c.element.max_kwh) for c in choices), key=lambda tier: tier[0]
+    ):
+        if low > total:
+            return total
+        if high is None:
+            return None
+        total = max(total, high)
+    return total

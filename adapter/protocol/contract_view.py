@@ -98,9 +98,10 @@ class ContractView:
         if direct is not None:
             return str(direct)
         tariff = self.input("SELLER", "tariff")
-        if tariff is None:
-            tariff = self.input("PROSUMER", "offerCurve")
-        return None if tariff is None else str(tariff["currency"])
+        if tariff is not None:
+            return str(tariff["currency"])
+        curves = (role.inputs.get("offerCurve") for role in self.roles if role.name == "PROSUMER")
+        return next((str(curve["currency"]) for curve in curves if curve is not None), None)
 
     @property
     def parameters(self) -> Mapping[str, Any]:

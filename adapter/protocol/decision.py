@@ -178,4 +178,4 @@ class Facts:
     bound_to: str | None = None
     """Transaction that the contract id in the message is bound to."""
     taken: bool = False
-    """The contract of a cascaded init runs already under another transaction."""
+    """Another transaction has the contract of a cascaded init or confirm."""

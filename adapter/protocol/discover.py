@@ -19,6 +19,7 @@ MAX_FILTER_BYTES = 2048
 MAX_NESTING = 32
 
 Predicate = Callable[[Mapping[str, Any]], bool]
+Wish = Callable[[Mapping[str, Any], Mapping[str, Any]], bool]
 
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -43,10 +44,8 @@ _COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def matching(
-    catalogue: Mapping[str, Any], message: Mapping[str, Any]
-) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    """Return the (item, offer) pairs of a catalogue that the discover message asks for.
+def wish_of(message: Mapping[str, Any]) -> Wish:
+    """Return what a discover message asks for, as a test of (item, offer).
 
     Raises:
         WireError: SCH_INVALID_JSONPATH, the filter cannot be read.
@@ -55,13 +54,12 @@ def matching(
     words = message.get("text_search") or intent.get("text_search") or ""
     filters = message.get("filters") or intent.get("filters") or {}
     wanted = read_filter(filters["expression"]) if filters.get("expression") else None
-    items = {item["beckn:id"]: item for item in catalogue.get("beckn:items") or ()}
-    found = []
-    for offer in catalogue.get("beckn:offers") or ():
-        item = items[offer["beckn:items"][0]]
-        if has_words(words, item, offer) and (wanted is None or wanted(_candidate(item, offer))):
-            found.append((item, offer))
-    return found
+
+    def is_wished(item: Mapping[str, Any], offer: Mapping[str, Any]) -> bool:
+        fits = wanted is None or wanted(_candidate(item, offer))
+        return fits and has_words(words, item, offer)
+
+    return is_wished
 
 
 def has_words(text: str, item: Mapping[str, Any], offer: Mapping[str, Any]) -> bool:
@@ -192,10 +190,10 @@ def _compare(sign: str, left: object, right: object) -> bool:
     if left is _MISSING or right is _MISSING:
         return False
     left, right = _comparable(left, right)
+    same_kind = type(left) is type(right)
     if sign in ("==", "!="):
-        return bool(_COMPARISONS[sign](left, right))
-    same_kind = type(left) is type(right) and isinstance(left, (str, Decimal))
-    return same_kind and bool(_COMPARISONS[sign](left, right))
+        return (same_kind and left == right) is (sign == "==")
+    return same_kind and isinstance(left, str | Decimal) and bool(_COMPARISONS[sign](left, right))
 
 
 def _comparable(left: object, right: object) -> tuple[object, object]:

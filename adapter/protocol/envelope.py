@@ -14,7 +14,7 @@ from adapter.domain.trade import Peer
 from adapter.protocol.acks import take_error
 from adapter.protocol.actions import Action
 from adapter.protocol.callback_url import parse_url
-from adapter.protocol.signature import body_digest
+from adapter.protocol.digest import body_digest
 
 VERSION = "2.0.0"
 """The only accepted version; it does not tell dialects apart."""

@@ -1,6 +1,6 @@
 """What the references of a formula mean in a contract. Source: contract specification, 6.4."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -10,13 +10,18 @@ from typing import Any
 
 from adapter.domain.instants import parse_instant
 from adapter.domain.quantities import MICRO, Energy
+from adapter.domain.tariff import ProfilePiece
 from adapter.formula import Formula, Instant, Value, parse
 from adapter.formula.tree import Reference
-from adapter.protocol.contract_view import ContractView
+from adapter.protocol.contract_view import ContractView, RoleView
+from adapter.protocol.market_view import PROSUMER, Prosumer
 from adapter.protocol.role_inputs import ROLE_INPUTS, canonical_role
 
 CACHED_BINDINGS = 256
 """As many as formulas are kept parsed."""
+DEFAULT_TIME_ZONE = "UTC"
+ERA = "PROSUMER.era"
+"""Key that stands for the current prosumer; `era` is not a field of any object."""
 _ROLE_INPUT_PARTS = 4
 """roles, R, roleInputs, N."""
 
@@ -74,6 +79,22 @@ class ReadFormula:
     bindings: Mapping[Reference, Binding]
     unknown: tuple[str, ...]
     """References that mean nothing in any contract."""
+    per_prosumer: bool
+    """Whether the formula speaks of the current prosumer."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostInputs:
+    """What the host knows beside the contract."""
+
+    quantity: Energy | None = None
+    """Stands for contractedQuantity: the settled energy under another basis."""
+    delivered: Energy | None = None
+    """Value of `deliveredQuantity`."""
+    profile: Sequence[ProfilePiece] | None = None
+    """Metered energy of intervals in the trade window, which sums to what was delivered."""
+    time_zone: str = DEFAULT_TIME_ZONE
+    """IANA name, for a contract that names no zone."""
 
 
 @lru_cache(maxsize=CACHED_BINDINGS)
@@ -92,7 +113,8 @@ def read_formula(text: str) -> ReadFormula:
             unknown.append(str(reference)[:100])
         else:
             bindings[reference] = binding
-    return ReadFormula(formula, bindings, tuple(unknown))
+    per_prosumer = any(b.role == PROSUMER or ERA in b.keys for b in bindings.values())
+    return ReadFormula(formula, bindings, tuple(unknown), per_prosumer)
 
 
 def _bind(parts: tuple[str, ...]) -> Binding | None:
@@ -125,22 +147,32 @@ class Values:
     """Values of the references in one contract."""
 
     def __init__(
-        self, view: ContractView, *, quantity: Energy | None, delivered: Energy | None
+        self, view: ContractView, *, quantity: Energy | None = None, delivered: Energy | None = None
     ) -> None:
         """Take the contract and what the host puts in place of its own values."""
         self.view = view
         self._quantity = quantity
         self._delivered = delivered
 
-    def of(self, read: ReadFormula) -> dict[Reference, Value | Unbound]:
-        """Return the value of each reference, or why it has none."""
-        return {reference: self._look_up(binding) for reference, binding in read.bindings.items()}
+    def of(
+        self, read: ReadFormula, prosumer: Prosumer | None = None
+    ) -> dict[Reference, Value | Unbound]:
+        """Return the value of each reference, or why it has none.
 
-    def _look_up(self, binding: Binding) -> Value | Unbound:
+        Args:
+            read: the formula.
+            prosumer: whom the formula is evaluated for, if it speaks of one.
+        """
+        return {
+            reference: self._look_up(binding, prosumer)
+            for reference, binding in read.bindings.items()
+        }
+
+    def _look_up(self, binding: Binding, prosumer: Prosumer | None) -> Value | Unbound:
         found: Any = None
         match binding.root:
             case Root.ROLES:
-                return self._role_input(binding)
+                return self._role_input(binding, prosumer)
             case Root.DELIVERED:
                 if self._delivered is None:
                     return Unbound(binding.name, Reason.NOT_DELIVERED)
@@ -156,22 +188,37 @@ class Values:
                 )
         return _inside(found, binding.keys, f"{binding.root}.{binding.name}")
 
-    def _role_input(self, binding: Binding) -> Value | Unbound:
-        role = self.view.role(binding.role)
-        if role is None:
-            return Unbound(binding.role, Reason.ROLE_ABSENT)
-        if not role.filled:
-            return Unbound(binding.role, Reason.ROLE_UNFILLED)
+    def _role_input(self, binding: Binding, prosumer: Prosumer | None) -> Value | Unbound:
+        role = self._role(binding.role, prosumer)
+        if isinstance(role, Unbound):
+            return role
+        keys = binding.keys
+        if ERA in keys:
+            if prosumer is None:
+                absent = self.view.role(PROSUMER) is None
+                return Unbound(PROSUMER, Reason.ROLE_ABSENT if absent else Reason.ROLE_UNFILLED)
+            keys = tuple(prosumer.key if key == ERA else key for key in keys)
         if binding.name == "contractedQuantity" and self._quantity is not None:
             return _kwh(self._quantity)
-        return _inside(
-            role.inputs.get(binding.name), binding.keys, f"{binding.role}.{binding.name}"
-        )
+        return _inside(role.inputs.get(binding.name), keys, f"{binding.role}.{binding.name}")
+
+    def _role(self, name: str, prosumer: Prosumer | None) -> RoleView | Unbound:
+        if name == PROSUMER and prosumer is not None:
+            return prosumer.role
+        role = self.view.role(name)
+        if role is None:
+            return Unbound(name, Reason.ROLE_ABSENT)
+        if not role.filled or name == PROSUMER:
+            return Unbound(name, Reason.ROLE_UNFILLED)
+        return role
 
 
 def _inside(value: Any, keys: tuple[str, ...], name: str) -> Value | Unbound:
     for key in keys:
+        if value is None:
+            break
         value = value.get(key) if isinstance(value, dict) else None
+        name = f"{name}[{key[:80]}]"
     if value is None:
         return Unbound(name, Reason.INPUT_ABSENT)
     return _value(value)

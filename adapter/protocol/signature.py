@@ -8,7 +8,6 @@ Source: protocol specification, section 5.
 
 import base64
 import binascii
-import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
 from adapter.domain.errors import WireError
+from adapter.protocol.digest import body_digest
 
 THREE_FIELDS = "(created) (expires) digest"
 FOUR_FIELDS = THREE_FIELDS + " request-signature"
@@ -50,11 +50,6 @@ class SignatureHeader:
     signature: str
     """Base64 of 64 bytes, as written."""
     signature_bytes: bytes
-
-
-def body_digest(body: bytes) -> str:
-    """Return standard base64 of BLAKE2b-512 of `body`."""
-    return base64.b64encode(hashlib.blake2b(body, digest_size=64).digest()).decode()
 
 
 def signing_string(

@@ -9,11 +9,13 @@ Source: protocol specification, sections 4 and 18 (R13); quality targets, S9.
 import json
 import re
 from decimal import Decimal
-from typing import Any, Never
-
-import msgspec
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Never
 
 from adapter.domain.errors import WireError
+
+if TYPE_CHECKING:
+    import msgspec
 
 MAX_DEPTH = 64
 """The root counts as 1."""
@@ -69,10 +71,14 @@ def decode_object(raw: bytes) -> dict[str, Any]:
 
 def encode(value: Any) -> bytes:
     """Return compact UTF-8 JSON; Decimals are written as numbers, digit by digit."""
-    return _ENCODER.encode(value)
+    return _encoder().encode(value)
 
 
-_ENCODER = msgspec.json.Encoder(decimal_format="number")
+@lru_cache(maxsize=1)
+def _encoder() -> "msgspec.json.Encoder":
+    import msgspec  # 45 ms, which a command that only reads does not pay
+
+    return msgspec.json.Encoder(decimal_format="number")
 
 
 def _invalid(why: str) -> WireError:

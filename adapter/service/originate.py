@@ -23,11 +23,11 @@ from adapter.protocol.contexts import (
     transaction_base,
 )
 from adapter.protocol.decision import Originated
+from adapter.protocol.digest import body_digest
 from adapter.protocol.envelope import check_context, is_absolute_http
 from adapter.protocol.handlers.plan import discover_message
 from adapter.protocol.lifecycle import CONFIRMED_STATES
 from adapter.protocol.rules import check_message
-from adapter.protocol.signature import body_digest
 from adapter.service.inbound import check_findings
 from adapter.service.parts import NodeParts
 from adapter.service.ports import UnitOfWork

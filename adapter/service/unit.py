@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from adapter.domain.errors import WireError
 from adapter.domain.intents import Intent, Outcome
 from adapter.domain.parties import Side
-from adapter.domain.trade import Peer, Trade
+from adapter.domain.trade import Peer, Trade, TradeState
 from adapter.protocol import handlers, strict_json
 from adapter.protocol.acks import (
     Acknowledgement,
@@ -39,6 +39,7 @@ from adapter.protocol.decision import (
     Settled,
 )
 from adapter.protocol.envelope import Envelope, read_own
+from adapter.protocol.lifecycle import CONFIRMED_STATES
 from adapter.protocol.orders import first_id
 from adapter.protocol.rules import ContractHistory, check_history, record
 from adapter.service.dead_letters import revived
@@ -49,6 +50,11 @@ from adapter.service.records import Asked, AskedState, InboxRow, OutboxRow, Outb
 
 COMMAND_ID_MAX = 256
 """Longest command id of the contract layer; a longer text is replaced by its hash."""
+_TAKEN_BY = {
+    Action.INIT: CONFIRMED_STATES,
+    Action.CONFIRM: CONFIRMED_STATES | {TradeState.INITIATED},
+}
+"""States in which another trade keeps a contract from a request to the grid operator."""
 MAX_EVENTS = 32
 """Events that one message may lead to inside a node; more is a bug."""
 
@@ -336,7 +342,7 @@ class Units:
             return facts
         if side is Side.BPP:
             return _with_offers(uow, event.envelope, facts)
-        if side is Side.GRID_OPERATOR and event.envelope.action is Action.INIT:
+        if side is Side.GRID_OPERATOR and event.envelope.action in _TAKEN_BY:
             return replace(facts, taken=_is_taken(uow, event.envelope))
         return facts
 
@@ -383,14 +389,14 @@ def _with_offers(uow: UnitOfWork, envelope: Envelope, facts: Facts) -> Facts:
 
 
 def _is_taken(uow: UnitOfWork, envelope: Envelope) -> bool:
-    """Return whether the contract runs already under another transaction of the same platform."""
+    """Return whether another transaction of the same platform has the contract."""
     contract_id = str(envelope.contract.get("contractId", ""))
     sender = envelope.bap.subscriber_id
     other = uow.trade_of_contract(Side.GRID_OPERATOR, sender, contract_id)
     return (
         other is not None
         and other.transaction_id != envelope.transaction_id
-        and other.state.value in ("CONFIRMED", "DELIVERING", "COMPLETED")
+        and other.state in _TAKEN_BY[envelope.action]
     )
 
 

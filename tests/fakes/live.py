@@ -55,6 +55,8 @@ SOON = "soon"
 WAIT_S = 20
 """Longest wait for something that a node does by itself."""
 LIFETIME_S = 300
+TIMERS_S = 1.2
+"""A little longer than the timers of a node take to look again."""
 TABLES = (
     *("inbox", "wire_transaction", "trade", "bound_contract", "contract_history", "mark", "asked"),
     *("attempt", "outbox", "outbox_body", "offer"),
@@ -227,13 +229,13 @@ class Live:
     def get(self, name: str, path: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
         return self.http.get(self.url(name, path), headers=headers or self.own(name))
 
-    def call(self, actor: str, function: str, **args: Any) -> httpx.Response:
+    def call(self, actor: str, function: str, /, **args: Any) -> httpx.Response:
         """Return the answer to a contract call by an operator, under a fresh command id."""
         headers = self.operator(actor) | {"Idempotency-Key": self.new_id("command")}
         path = f"/contracts/{function.replace('.', '/')}"
         return self.http.post(self.url("grid_operator", path), json=args, headers=headers)
 
-    def done(self, actor: str, function: str, **args: Any) -> Message:
+    def done(self, actor: str, function: str, /, **args: Any) -> Message:
         """Return the answer to a contract call that must be accepted."""
         answer = self.call(actor, function, **args)
         assert answer.status_code == 200, answer.text
@@ -349,7 +351,7 @@ class Live:
             for table, rows in tables.items()
             if rows != after[name][table]
         ]
-        assert changed == []
+        assert changed == [], changed
 
     def restart(self, name: str) -> None:
         """Kill a node and start it again."""
@@ -361,11 +363,15 @@ class Live:
         self.processes.wait_until_ready()
 
     def advance(self, milliseconds: int) -> None:
-        """Move the clock of all nodes."""
+        """Move the clock of all nodes, and wait for what becomes due by that."""
         ahead_ms = self.clock.now_ms() - SystemClock().now_ms() + milliseconds
         fresh = self.folder.clock_file.with_suffix(".new")
         fresh.write_text(f"{ahead_ms // 1_000 + 1}\n")
         fresh.replace(self.folder.clock_file)
+        before: Dump = {}
+        while before != (after := self.dump()):
+            before = after
+            time.sleep(TIMERS_S)
 
     def is_signed(self, reply: Reply, name: str) -> bool:
         """Return whether an answer carries the node's signature over itself and its request."""
@@ -413,7 +419,9 @@ class Peer:
 
     # Messages
 
-    def request(self, action: str, message: Message, to: str = "bpp", **context: Any) -> Message:
+    def request(
+        self, action: str, message: Message, /, *, to: str = "bpp", **context: Any
+    ) -> Message:
         """Return a request to a node; a context value of None is left out."""
         node = self.live.node(to)
         base = {
@@ -432,14 +440,14 @@ class Peer:
         given = {name: value for name, value in (base | context).items() if value is not None}
         return {"context": given, "message": message}
 
-    def init(self, terms: Terms, house: Household, kwh: Any = 2, **context: Any) -> Message:
+    def init(self, terms: Terms, house: Household, kwh: Any = 2, /, **context: Any) -> Message:
         """Return an init for an offer."""
         return self.request("init", {"order": self.order(terms, house, kwh)}, **context)
 
     def order(self, terms: Terms, house: Household, kwh: Any = 2) -> Order:
         return order_for(terms, self.name, house.meter, kwh)
 
-    def follow(self, message: Message, action: str, order: Order, **context: Any) -> Message:
+    def follow(self, message: Message, action: str, order: Order, /, **context: Any) -> Message:
         """Return the next request of the transaction of another message."""
         transaction_id = message["context"]["transaction_id"]
         context = {"transaction_id": transaction_id, **context}
@@ -494,7 +502,8 @@ class Peer:
         given = {"Content-Type": "application/json"} | dict(headers or {})
         sent: Headers = [*given.items(), *(("Authorization", value) for value in values)]
         answer = self.live.http.post(self.live.url(to, at), content=raw, headers=sent)
-        signature = parameters(values[0]).get("signature") if len(values) == 1 else None
+        given_once = len(values) == 1
+        signature = (parameters(values[0]).get("signature") or None) if given_once else None
         return Reply(answer.status_code, answer.content, answer.headers, signature)
 
     def accepted(self, body: Message, to: str = "bpp") -> Arrived:
@@ -512,7 +521,7 @@ class Peer:
             f"no on_{action} for {message_id}",
         )
 
-    def ask(self, action: str, message: Message, **context: Any) -> Message:
+    def ask(self, action: str, message: Message, /, **context: Any) -> Message:
         """Return the body of the callback to a request that must be acknowledged."""
         return self.accepted(self.request(action, message, **context)).body
 
@@ -523,7 +532,7 @@ class Peer:
             lambda one: one.path.startswith(f"/{self.name}/") and one.message_id == message_id
         )
 
-    def signed_call(self, function: str, args: Message, **changes: Any) -> httpx.Response:
+    def signed_call(self, function: str, args: Message, /, **changes: Any) -> httpx.Response:
         """Return the answer to a signed call of the contract layer.
 
         Args:

@@ -1,9 +1,11 @@
-"""Servers on loopback that answer as a test tells them."""
+"""Servers on loopback that answer as a test tells them, and one running network for all."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 from aiohttp import web
+
+from tests.fakes.live import Live, live_network
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Serve = Callable[[Handler], Awaitable[str]]
@@ -26,3 +28,10 @@ async def serve() -> AsyncIterator[Serve]:
     yield start
     for runner in runners:
         await runner.cleanup()
+
+
+@pytest.fixture(scope="session")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """The nodes of the demo as processes, shared by the tests that need real HTTP."""
+    with live_network(tmp_path_factory.mktemp("live")) as network:
+        yield network

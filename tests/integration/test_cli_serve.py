@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,9 @@ from adapter.demo.folder import BPP, BUYER_METER, DemoFolder, DemoNode, write_fo
 from adapter.demo.network import new_ports
 from adapter.demo.processes import DemoError, Processes
 from adapter.demo.script import Script
+from tests.fakes.command_line import p2ptrade
+
+pytestmark = pytest.mark.timeout(120)
 
 END_S = 10
 """Source: interfaces, rulings of section 4."""
@@ -39,10 +43,10 @@ def nodes() -> Iterator[Nodes]:
         yield processes
 
 
-def p2ptrade(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "adapter", *arguments], capture_output=True, text=True, check=False
-    )
+def served(config: Path) -> "subprocess.CompletedProcess[str]":
+    """Return how a node ended that does not start."""
+    command = [sys.executable, "-m", "adapter", "serve", "--config", str(config)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def records(node: DemoNode) -> list[dict[str, object]]:
@@ -124,7 +128,7 @@ def test_what_stops_the_start_is_one_line(
 ) -> None:
     config = folder.nodes["bap"].config
     config.write_text(config.read_text().replace(*change))
-    ran = p2ptrade("serve", "--config", str(config))
+    ran = served(config)
     assert ran.returncode == 1
     assert ran.stdout == ""
     line = ran.stderr.splitlines()[-1]
@@ -136,7 +140,7 @@ def test_a_genesis_that_cannot_be_used_stops_the_start(folder: DemoFolder) -> No
     node = folder.nodes["grid_operator"]
     file = folder.path / "genesis.yaml"
     file.write_text(file.read_text().replace("currency: USD", "currency: ZZZ"))
-    ran = p2ptrade("serve", "--config", str(node.config))
+    ran = served(node.config)
     assert ran.returncode == 1
     assert "INVALID_INPUT" in ran.stderr
     assert "Traceback" not in ran.stderr
@@ -227,8 +231,6 @@ def test_the_doctor_sees_a_key_that_the_registry_does_not_list(folder: DemoFolde
 
 
 def test_a_changed_journal_entry_is_named(folder: DemoFolder, nodes: Nodes) -> None:
-    import sqlite3
-
     start(nodes, folder.nodes["registry"], folder.nodes["grid_operator"])
     with Script(folder, lambda who, what: None) as script:
         script.set_up()
@@ -244,6 +246,12 @@ def test_a_changed_journal_entry_is_named(folder: DemoFolder, nodes: Nodes) -> N
     ran = p2ptrade("ledger", "verify", "--database", f"sqlite:///{database}")
     assert ran.returncode == 1
     assert "first bad     entry 10: " in ran.stdout or "first bad     entry 11: " in ran.stdout
+
+
+def test_a_node_that_does_not_answer_is_named() -> None:
+    ran = p2ptrade("contracts", "state", "--node", "http://127.0.0.1:1", "--token", "x")
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert "http://127.0.0.1:1 does not answer" in ran.stderr
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:

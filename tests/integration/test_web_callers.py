@@ -81,7 +81,8 @@ async def test_the_peers_refusal_comes_back_with_its_code(web: Web) -> None:
     peer.refusal = lambda action, body: (400, nack("SCH_INVALID_JSONPATH"))
     answer = await web.pumped(web.bap.post("/bap/caller/discover", json=DISCOVER))
     assert answer.status_code == 400
-    assert refusal(json_of(answer))["code"] == "SCH_INVALID_JSONPATH"
+    error = refusal(json_of(answer))
+    assert (error["code"], error["message"]) == ("SCH_INVALID_JSONPATH", "made up")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from adapter.protocol import strict_json
 from adapter.protocol.signature import Signer
 from adapter.settlement import FUNCTIONS, READS
 from tests.fakes.network import BAP, BPP
+from tests.fakes.readings import submit_readings
 from tests.fakes.web import Web, error_of, json_of, open_web
 
 APPROVE = "/contracts/token/approve"
@@ -271,9 +272,19 @@ async def test_events_come_in_order_and_go_on_after_the_last_known(web: Web) -> 
     after = {"after": page["next"]}
     more = json_of(await web.grid.get("/contracts/events", headers=headers, params=after))
     assert [event["id"] for event in more["events"]] == [f"{done['seq']}.0"]
-    known = {"after": str(done["seq"])}
-    none = json_of(await web.grid.get("/contracts/events", headers=headers, params=known))
-    assert none["events"] == []
+
+
+async def test_a_bare_number_stands_for_all_events_of_its_entry(web: Web) -> None:
+    web.network.clock.move_to("2026-03-02T08:31:00Z")
+    await submit_readings(web.network, count=1)  # stores, mints and transfers in one entry
+    headers = web.operators["rec"]
+    page = json_of(await web.grid.get("/contracts/events", headers=headers))
+    last = page["events"][-1]["seq"]
+    several = [event["seq"] for event in page["events"] if event["name"] == "Minted"]
+    assert len([event for event in page["events"] if event["seq"] == several[0]]) > 1
+    known = {"after": str(several[0])}
+    rest = json_of(await web.grid.get("/contracts/events", headers=headers, params=known))
+    assert {event["seq"] for event in rest["events"]} == {last}
 
 
 async def test_events_are_filtered_by_contract_name_and_what_the_caller_may_see(web: Web) -> None:

@@ -217,9 +217,9 @@ def _zero(order: Message) -> None:
 
 
 def _seven_decimals(order: Message) -> None:
-    order["beckn:items"][0]["quantity"]["count"] = strict_json.decode_object(
-        b'{"a":1.0000001}'
-    )["a"]
+    order["beckn:items"][0]["quantity"]["count"] = strict_json.decode_object(b'{"a":1.0000001}')[
+        "a"
+    ]
 
 
 def _huge(order: Message) -> None:

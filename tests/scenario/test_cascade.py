@@ -549,7 +549,8 @@ async def to_confirm_pending(network: Network, buyer: Stranger, grid: Stranger) 
     now_ms = network.clock.now_ms()
     reply = await buyer.ask("confirm", buyer.last("on_init")["message"]["order"])
     assert reply.word == "ACK", reply.error
-    assert grid.last("confirm")["message"]["order"]["beckn:id"] == reference("order-1-grid")[
-        "beckn:id"
-    ]
+    assert (
+        grid.last("confirm")["message"]["order"]["beckn:id"]
+        == reference("order-1-grid")["beckn:id"]
+    )
     return now_ms + 30_000

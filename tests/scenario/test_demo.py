@@ -3,12 +3,18 @@
 import json
 import os
 import re
+import shlex
 import signal
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import pytest
+
+from adapter.demo.processes import free_ports
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -132,6 +138,49 @@ def test_the_timeline_shows_the_same_and_keep_leaves_a_ledger_that_verifies(
     assert root is not None
     assert root[1] in ran.stdout
     assert running_below(tmp_path) == []
+
+
+def test_a_served_network_trades_until_it_is_ended(tmp_path: Path) -> None:
+    first = consecutive_ports(4)
+    with subprocess.Popen(
+        [*COMMAND, "--serve", "--port", str(first)],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        shown = []
+        for line in process.stdout:
+            shown.append(line.strip())
+            if "Up until Ctrl-C" in line:
+                break
+        command = next(line for line in shown if line.startswith("curl") and " -d " in line)
+        words = shlex.split(command)
+        name, _, value = words[words.index("-H") + 1].partition(": ")
+        body = json.loads(words[words.index("-d") + 1])
+        bought = httpx.post(words[-1], json=body, headers={name: value}, timeout=60)
+        assert bought.status_code == 201, bought.text
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+    assert process.returncode == 128 + signal.SIGINT
+    assert running_below(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def consecutive_ports(count: int) -> int:
+    """Return the first of so many free ports in a row."""
+    while True:
+        (first,) = free_ports(1)
+        with ExitStack() as opened:
+            try:
+                for port in range(first, first + count):
+                    opened.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            except (OSError, OverflowError):
+                continue
+            return first
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

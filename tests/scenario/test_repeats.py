@@ -104,9 +104,7 @@ async def test_the_same_id_of_another_sender_is_another_message(
     assert second.actions() == ["on_select"]
 
 
-async def test_a_business_refusal_is_stored_and_repeated(
-    network: Network, buyer: Stranger
-) -> None:
+async def test_a_business_refusal_is_stored_and_repeated(network: Network, buyer: Stranger) -> None:
     message = buyer.request("select", select_order(31))
     first = await buyer.post(message)
     assert first.code == "BIZ_QUANTITY_UNAVAILABLE"

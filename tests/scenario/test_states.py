@@ -596,7 +596,10 @@ async def test_a_trade_that_the_operator_terminates_gives_its_stock_back(
     order = answered(init_order(10, order_id=child.order_id), "TERMINATED", state="FAILED")
     message = grid.request("status", transaction_id=child.transaction_id)
     ours: dict[str, Any] = {"bap_id": "bpp.seller.example", "bpp_id": GRID}
-    uris: dict[str, Any] = {"bap_uri": message["context"]["bpp_uri"], "bpp_uri": message["context"]["bap_uri"]}
+    uris: dict[str, Any] = {
+        "bap_uri": message["context"]["bpp_uri"],
+        "bpp_uri": message["context"]["bap_uri"],
+    }
     reply = await grid.post(grid.callback(message, order, **ours, **uris))
     assert reply.word == "ACK", reply.error
     await network.deliver()

@@ -63,7 +63,7 @@ def test_no_statement_reads_a_whole_table(connection: Connection, name: str) -> 
             "_STEP_UP",
             "SEARCH outbox USING INDEX outbox_behind (transaction_number=? AND peer=?)",
         ),
-        ("RELEASE_CLAIMS", "SCAN outbox USING INDEX outbox_ready"),
+        ("RELEASE_CLAIMS", "SEARCH outbox USING INDEX outbox_ready (ready_ms>?)"),
         ("_DEAD", "SEARCH outbox USING INDEX outbox_dead (state=?)"),
         ("_OLD", "SEARCH message USING INDEX outbox_age (created_ms<?)"),
     ],

@@ -124,7 +124,7 @@ def _before_sending(trade: Trade, action: Action, facts: Facts) -> Trade:
     if action is Action.CANCEL:
         if trade.state is TradeState.DELIVERING:
             raise begun(trade)
-        if not allows(trade, Step.CANCEL):
+        if trade.state is TradeState.CONFIRM_UNKNOWN or not allows(trade, Step.CANCEL):
             raise illegal(trade, "cancel")
         return trade
     return advance(trade, _SEND_STEPS[action])
@@ -136,7 +136,8 @@ def _before_sending(trade: Trade, action: Action, facts: Facts) -> Trade:
 def _on_discover(trade: Trade, envelope: Envelope, facts: Facts) -> Decision:
     if envelope.error is not None:
         return Decision(replace(trade, error=envelope.error))
-    if trade.plan is None or trade.state is not TradeState.NEW or trade.request is not None:
+    done = trade.request is not None or trade.error is not None  # with an earlier page
+    if trade.plan is None or trade.state is not TradeState.NEW or done:
         return Decision()
     try:
         order = plans.select_order(trade.plan, envelope.message, f"order-{facts.new_id()}")

@@ -16,7 +16,9 @@ from adapter.domain.parties import Side
 from adapter.domain.trade import Ending, StockTaken, Trade, TradeState
 from adapter.protocol.actions import Action
 from adapter.protocol.catalogue import (
+    catalogue_item,
     catalogue_message,
+    catalogue_offer,
     check_order_against_offer,
     check_stands,
     check_stock,
@@ -34,7 +36,7 @@ from adapter.protocol.decision import (
     Received,
     StockChange,
 )
-from adapter.protocol.discover import matching
+from adapter.protocol.discover import wish_of
 from adapter.protocol.envelope import Envelope
 from adapter.protocol.handlers import cascade
 from adapter.protocol.handlers.cascade import conclude_cancel, give_back
@@ -62,6 +64,8 @@ from adapter.protocol.orders import (
     without,
 )
 
+PAGE_OFFERS = 40
+"""Offers in one on_discover: a body must stay below 256 KiB, an offer takes 2.5 to 5 kB."""
 _TEMPLATE_TAKEN = "contract {} belongs to another transaction; select the offer to get one"
 
 
@@ -83,15 +87,21 @@ def decide(trade: Trade | None, event: Event, facts: Facts) -> Decision:
 def _discover(trade: Trade | None, envelope: Envelope, facts: Facts) -> Decision:
     """Answer from the catalogue; a discover opens no trade."""
     del trade
-    message = catalogue_message(facts.offers, facts.me, cascades=facts.operator is not None)
-    for catalogue in message["catalogs"]:
-        pairs = matching(catalogue, envelope.message)
-        catalogue["beckn:items"] = [item for item, _ in pairs]
-        catalogue["beckn:offers"] = [offer for _, offer in pairs]
-        if not pairs:
-            message = {"catalogs": []}
+    cascades = facts.operator is not None
+    is_wished = wish_of(envelope.message)
+    found = [
+        offer
+        for offer in facts.offers
+        if is_wished(catalogue_item(offer), catalogue_offer(offer, facts.me, cascades=cascades))
+    ]
     reply = answer(open_request(envelope, facts), facts)
-    return Decision(outgoing=(replace(reply, message=message),))
+    pages = [found[at : at + PAGE_OFFERS] for at in range(0, len(found), PAGE_OFFERS)] or [[]]
+    return Decision(
+        outgoing=tuple(
+            replace(reply, message=catalogue_message(page, facts.me, cascades=cascades))
+            for page in pages
+        )
+    )
 
 
 def _select(trade: Trade | None, envelope: Envelope, facts: Facts) -> Decision:

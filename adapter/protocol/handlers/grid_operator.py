@@ -156,6 +156,9 @@ def _confirm(trade: Trade | None, received: Received, facts: Facts) -> Decision:
     assert trade is not None
     check_confirmable(trade, facts.now_ms)
     check_same_terms(received.envelope.order, current_order(trade))
+    if facts.taken:
+        msg = f"contract {trade.contract_id!r} was asked for again under another transaction"
+        raise WireError("BIZ_UPDATE_INCONSISTENT", msg, path=f"{CONTRACT_PATH}.contractId")
     intent = AcceptAgreement(trade.peer.subscriber_id, str(trade.contract_id))
     waiting = replace(trade, request=open_request(received.envelope, facts))
     return Decision(waiting, intents=(intent,))

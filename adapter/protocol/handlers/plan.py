@@ -35,6 +35,8 @@ def discover_message(plan: Plan) -> dict[str, Any]:
     ]
     if plan.get("source_type"):
         conditions.append(f"@.itemAttributes.sourceType == '{plan['source_type']}'")
+    if plan.get("offer_id") and "'" not in plan["offer_id"]:
+        conditions.append(f"@.offerAttributes.offerId == '{plan['offer_id']}'")
     expression = f"$[?({' && '.join(conditions)})]"
     return {"filters": {"type": "jsonpath", "expression": expression}}
 

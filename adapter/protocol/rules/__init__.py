@@ -1,4 +1,4 @@
-"""Tier 2: the rules of an energy contract, over one message and over earlier ones.
+"""Tier 2: the rules of an energy contract: over one message, over earlier ones, inside prices.
 
 Errors refuse a live message, warnings and information are reported.
 Source: contract specification, section 12.
@@ -11,14 +11,17 @@ from adapter.protocol.rules.history import (
     contract_id_of,
     record,
 )
+from adapter.protocol.rules.prices import PRICE_RULES, check_prices
 from adapter.protocol.rules.table import ALL_RULES, check_message
 
 __all__ = [
     "ALL_RULES",
     "HISTORY_RULES",
+    "PRICE_RULES",
     "ContractHistory",
     "check_history",
     "check_message",
+    "check_prices",
     "contract_id_of",
     "record",
 ]

@@ -1,12 +1,13 @@
 """Rules 20 and 100 to 102: settlement cycles of a delivery."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from adapter.domain.findings import Severity
 from adapter.domain.quantities import Energy
 from adapter.protocol.contract_view import Mode
-from adapter.protocol.flows import check_flows
+from adapter.protocol.flow_binding import HostInputs
+from adapter.protocol.flow_checks import FlowCheck, FlowChecks
 from adapter.protocol.rules.exact import Number, micro, plain, total, units
 from adapter.protocol.rules.inputs import CURRENCY_MISMATCH, other_currency
 from adapter.protocol.rules.message import ORDER, ContractCase, DeliveryCase, energy_or_none
@@ -65,23 +66,33 @@ def _breakdown(cycle: Mapping[str, Any]) -> dict[str, Number]:
 def _by_flows(case: DeliveryCase, parts: Mapping[str, Number]) -> Number | None:
     """Return what the buyer's flows come to on the settlement basis, in millionths."""
     contract = case.contract
-    if contract is None or contract.view.mode is not Mode.FIXED_PRICE:
+    if contract is None or contract.view.mode is Mode.MARKET:
         return None
-    basis = contract.view.parameters.get("settlementBasis", "CONTRACTED")
-    quantity = None
-    if basis != "CONTRACTED":
-        quantity = _settled(case, contract) if basis == "DELIVERED" else None
-        if quantity is None:
-            return None
-    flows = contract.flows if quantity is None else check_flows(contract.view, quantity=quantity)
+    checks = _settled_flows(case, contract)
+    if checks is None:
+        return None
     owed = 0
-    for check in flows:
+    for check in checks:
         if check.flow.payer == "BUYER":
             if check.flow.amount is None:
                 return None
             owed += check.flow.amount.micro
     exclusive = contract.view.parameters.get("vatTreatment", "EXCLUSIVE") == "EXCLUSIVE"
     return total((owed, micro(parts.get("vat", 0)))) if exclusive else owed
+
+
+def _settled_flows(case: DeliveryCase, contract: ContractCase) -> Sequence[FlowCheck] | None:
+    """Return the flows on the settlement basis; None when that cannot be told from here.
+
+    A tariff is settled on what was delivered, and needs to know when.
+    """
+    if contract.view.mode is Mode.TARIFF:
+        return None if contract.metered and contract.profile is None else contract.flows
+    basis = contract.view.parameters.get("settlementBasis", "CONTRACTED")
+    if basis == "CONTRACTED":
+        return contract.flows
+    quantity = _settled(case, contract) if basis == "DELIVERED" else None
+    return None if quantity is None else FlowChecks(contract.view, HostInputs(quantity)).checks
 
 
 def _settled(case: DeliveryCase, contract: ContractCase) -> Energy | None:

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable
 from decimal import Context, Decimal, Inexact, InvalidOperation
+from fractions import Fraction
+
+from adapter.domain.quantities import MICRO, divide_half_even, to_text
 
 Number = int | Decimal
 
@@ -42,6 +45,11 @@ def fits(number: Number) -> bool:
         return True
     exponent = number.as_tuple().exponent
     return isinstance(exponent, int) and (exponent >= -MAX_DECIMALS or micro(number) % 1 == 0)
+
+
+def shown(value: Fraction) -> str:
+    """Return an exact number as text, to 6 decimals."""
+    return to_text(divide_half_even(value.numerator * MICRO, value.denominator))
 
 
 def plain(number: object) -> str:

@@ -1,36 +1,17 @@
 """Rules 41 to 50: revenue flows and trade caps."""
 
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
-from types import MappingProxyType
+from collections.abc import Iterator
 
 from adapter.domain.findings import Path, Severity
 from adapter.formula import FormulaError, parse
 from adapter.formula.errors import PATH, SYNTAX, VALUE
 from adapter.protocol.contract_view import Mode
 from adapter.protocol.flow_binding import Reason
-from adapter.protocol.flows import FlowCheck
-from adapter.protocol.rules.exact import difference, plain
+from adapter.protocol.flow_checks import FlowCheck
+from adapter.protocol.rules.exact import Number, difference, plain
 from adapter.protocol.rules.message import ContractCase
-from adapter.protocol.rules.rule import FIXED, FIXED_AND_TARIFF, Hit, Rule
-
-STANDARD_FLOWS: Mapping[Mode, Mapping[tuple[str, str], str]] = MappingProxyType(
-    {
-        Mode.FIXED_PRICE: {
-            ("BUYER", "SELLER"): "roles.BUYER.roleInputs.contractedQuantity"
-            " × roles.SELLER.roleInputs.pricePerKWh",
-            ("BUYER", "GRID_OPERATOR"): "roles.BUYER.roleInputs.contractedQuantity"
-            " × roles.GRID_OPERATOR.roleInputs.wheelingCharges",
-        },
-    }
-)
-"""Standard formula of each pair, by mode; a pair is required when its roles are present."""
-
-
-@lru_cache(maxsize=16)
-def _standard(mode: Mode, pair: tuple[str, str]) -> str | None:
-    text = STANDARD_FLOWS.get(mode, {}).get(pair)
-    return None if text is None else parse(text).normal
+from adapter.protocol.rules.rule import FIXED_AND_TARIFF, Hit, Rule
+from adapter.protocol.standard_flows import STANDARD_FLOWS, standard_forms
 
 
 def missing(case: ContractCase) -> Iterator[Hit]:
@@ -40,7 +21,7 @@ def missing(case: ContractCase) -> Iterator[Hit]:
         return
     given = {(check.flow.payer, check.flow.payee) for check in case.flows}
     keys = ("revenueFlows", "flows") if "revenueFlows" in case.view.contract else ("revenueFlows",)
-    for payer, payee in STANDARD_FLOWS.get(mode, {}):
+    for payer, payee in STANDARD_FLOWS[mode]:
         if (payer, payee) not in given and case.view.role(payer) and case.view.role(payee):
             yield Hit(case.path(*keys), {"from": payer, "to": payee})
 
@@ -98,26 +79,27 @@ def unknown_path(case: ContractCase) -> Iterator[Hit]:
 def unbound(case: ContractCase) -> Iterator[Hit]:
     """Every path has a value, at the latest when the contract is in force."""
     severity = Severity.ERROR if case.view.in_force else Severity.INFO
+    missing_of: dict[Path, dict[str, None]] = {}
     for check in case.flows:
-        references = [
-            str(reference)
-            for reference in check.flow.unbound
-            if reference.reason is not Reason.NOT_DELIVERED or case.view.status == "COMPLETED"
-        ]
-        if references:
-            yield Hit(_formula_path(case, check), {"refs": ", ".join(references)}, severity)
+        for reference in check.flow.unbound:
+            if reference.reason is not Reason.NOT_DELIVERED or case.view.status == "COMPLETED":
+                names = missing_of.setdefault(_formula_path(case, check), {})
+                names.setdefault(str(reference))
+    for path, names in missing_of.items():
+        yield Hit(path, {"refs": ", ".join(names)}, severity)
 
 
 def nonstandard(case: ContractCase) -> Iterator[Hit]:
     """A flow has the standard formula of its pair."""
     mode = case.view.mode
     seller = case.view.role("SELLER")
-    if mode is None or seller is None or not seller.filled:
+    if mode is None or (mode is not Mode.MARKET and (seller is None or not seller.filled)):
         return  # fixed price and tariff cannot be told apart yet
     for check in case.flows:
         pair = (check.flow.payer, check.flow.payee)
-        if check.read is not None and check.read.formula.normal != _standard(mode, pair):
-            yield Hit(_formula_path(case, check), {"from": pair[0], "to": pair[1]})
+        if check.read is None or check.read.formula.normal in standard_forms(mode, pair):
+            continue
+        yield Hit(_formula_path(case, check), {"from": pair[0], "to": pair[1]})
 
 
 def value(case: ContractCase) -> Iterator[Hit]:
@@ -130,6 +112,9 @@ def value(case: ContractCase) -> Iterator[Hit]:
                 "why": check.error.message,
             }
             yield Hit(_formula_path(case, check), params)
+    if case.gap is not None and case.gap.code == VALUE:
+        params = {"from": "BUYER", "to": "SELLER", "why": case.gap.message}
+        yield Hit(case.view.input_path("SELLER", "tariff"), params)
 
 
 _CAPS = (
@@ -151,34 +136,41 @@ def cap_total(case: ContractCase) -> Iterator[Hit]:
 def cap_exceeded(case: ContractCase) -> Iterator[Hit]:
     """The quantity is at most the maximum trade; equal is allowed."""
     quantity = case.view.input("BUYER", "contractedQuantity")
-    left = []
-    for name, total_name in _CAPS:
-        cap = case.view.input("GRID_OPERATOR", name)
-        running = case.view.input("GRID_OPERATOR", total_name)
-        if cap is None or running is None or quantity is None:
-            return
-        left.append(difference(cap, running))
-    most = max(min(left), 0)
-    if quantity > most:
+    most = max_trade(case)
+    if quantity is not None and most is not None and quantity > most:
         path = case.view.input_path("BUYER", "contractedQuantity")
         yield Hit(path, {"value": plain(quantity), "max": plain(most)})
 
 
+def max_trade(case: ContractCase) -> Number | None:
+    """Return the maximum trade in kWh; None until the operator's inputs are all known."""
+    left = []
+    for name, total_name in _CAPS:
+        cap = case.view.input("GRID_OPERATOR", name)
+        running = case.view.input("GRID_OPERATOR", total_name)
+        if cap is None or running is None:
+            return None
+        left.append(difference(cap, running))
+    least = min(left)
+    return least if least > 0 else 0
+
+
+CAP_EXCEEDED = "{value} kWh exceeds the maximum trade of {max} kWh"
+
 FLOW_RULES = (
-    Rule("P2P_FLOW_MISSING", Severity.ERROR, "no flow {from} to {to}", missing, FIXED),
+    Rule("P2P_FLOW_MISSING", Severity.ERROR, "no flow {from} to {to}", missing),
     Rule("P2P_FLOW_NET_ZERO", Severity.ERROR, "netZero must be true", net_zero),
     Rule("P2P_FLOW_ROLES", Severity.ERROR, "flow {from} to {to} has no such party", flow_roles),
     Rule("P2P_FLOW_SYNTAX", Severity.ERROR, "formula cannot be read: {why}", syntax),
     Rule("P2P_FLOW_PATH", Severity.ERROR, "formula refers to unknown {ref}", unknown_path),
-    Rule("P2P_FLOW_UNBOUND", Severity.INFO, "formula not computable yet: {refs}", unbound, FIXED),
+    Rule("P2P_FLOW_UNBOUND", Severity.INFO, "formula not computable yet: {refs}", unbound),
     Rule(
         "P2P_FLOW_NONSTANDARD",
         Severity.WARNING,
         "formula of {from} to {to} differs from the standard form; evaluated as written",
         nonstandard,
-        FIXED,
     ),
-    Rule("P2P_FLOW_VALUE", Severity.ERROR, "flow {from} to {to}: {why}", value, FIXED),
+    Rule("P2P_FLOW_VALUE", Severity.ERROR, "flow {from} to {to}: {why}", value),
     Rule(
         "P2P_CAP_TOTAL",
         Severity.ERROR,
@@ -188,7 +180,7 @@ FLOW_RULES = (
     Rule(
         "P2P_CAP_EXCEEDED",
         Severity.ERROR,
-        "{value} kWh exceeds the maximum trade of {max} kWh",
+        CAP_EXCEEDED,
         cap_exceeded,
         FIXED_AND_TARIFF,
     ),

@@ -4,6 +4,7 @@ What earlier messages said is kept in a small value that a node can store; wheth
 alone or a platform with it is the key, the node decides.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -11,6 +12,7 @@ from typing import Any
 
 from adapter.domain.findings import Finding, Severity, document_position
 from adapter.protocol.contract_view import ContractView, RoleView, contract_of
+from adapter.protocol.market_view import PROSUMER
 from adapter.protocol.rules.exact import plain
 from adapter.protocol.rules.message import CONTRACT, ORDER, instant, is_cascaded
 from adapter.protocol.rules.rule import Hit, Rule
@@ -27,7 +29,9 @@ NEXT_STATUSES: Mapping[str, frozenset[str]] = MappingProxyType(
 
 _OPENING = frozenset({"select", "on_select"})
 """Actions before the terms are named."""
-_CLEARING = frozenset({"clearingPrice", "clearedPower"})
+_CLEARED = "clearedPower"
+"""Compared key by key: a participant may be shown its own key only."""
+_CLEARING = frozenset({"clearingPrice", _CLEARED})
 """Inputs that only clearing sets: compared from ACTIVE on."""
 _INSTANTS = frozenset({"tradeStartTime", "tradeEndTime"})
 _OPERATOR = "GRID_OPERATOR"
@@ -108,7 +112,7 @@ class HistoryCase:
 
     def role(self, key: str) -> RoleView | None:
         """Return the role that a key of the inputs stands for."""
-        return next((role for role in self.view.roles if _role_key(role) == key), None)
+        return _role_keys(self.view).get(key)
 
 
 def contract_id_of(action: str, body: Mapping[str, Any]) -> str | None:
@@ -170,6 +174,8 @@ def _merged(before: Terms, inputs: Inputs) -> dict[str, dict[str, Any]]:
         for name, value in values.items():
             if not before.frozen or name not in known:
                 known[name] = value
+            elif name == _CLEARED:
+                known[name] = {**value, **known[name]}
     return merged
 
 
@@ -200,20 +206,32 @@ def _known_mode(view: ContractView) -> str | None:
     return view.mode.value
 
 
-def _role_key(role: RoleView) -> str:
-    """Return the role, for a PROSUMER with its platform: only they are several."""
-    return f"PROSUMER:{role.filled_by}" if role.name == "PROSUMER" else role.name
+def _role_keys(view: ContractView) -> dict[str, RoleView]:
+    """Return each role by its name, a PROSUMER with its platform: only they are several.
+
+    Two prosumers of one platform are told apart by their meters.
+    """
+    platforms = Counter(role.filled_by for role in view.roles if role.name == PROSUMER)
+    keys: dict[str, RoleView] = {}
+    for role in view.roles:
+        key = role.name
+        if key == PROSUMER:
+            key = f"{PROSUMER}:{role.filled_by}"
+            if platforms[role.filled_by] > 1:
+                key = f"{key}:{role.inputs.get('sourceMeterId')}"
+        keys.setdefault(key, role)
+    return keys
 
 
 def _inputs_of(view: ContractView) -> dict[str, dict[str, Any]]:
     """Return the inputs of the filled roles; clearing results once they are final."""
     return {
-        _role_key(role): {
+        key: {
             name: value
             for name, value in role.inputs.items()
-            if view.in_force or name not in _CLEARING
+            if view.status != "PENDING" or name not in _CLEARING
         }
-        for role in view.roles
+        for key, role in _role_keys(view).items()
         if role.filled
     }
 
@@ -244,8 +262,8 @@ def identity(case: HistoryCase) -> Iterator[Hit]:
 
 def term_changed(case: HistoryCase) -> Iterator[Hit]:
     """After on_init no input of a filled role has another value."""
-    for key, name, was, now in _differences(case.frozen, case.inputs):
-        yield _input_hit(case, key, name, was, now)
+    for difference in _differences(case.frozen, case.inputs):
+        yield _input_hit(case, difference)
 
 
 def cascade_mismatch(case: HistoryCase) -> Iterator[Hit]:
@@ -259,22 +277,34 @@ def cascade_mismatch(case: HistoryCase) -> Iterator[Hit]:
             for role, values in terms.inputs.items()
             if (role == _OPERATOR) == terms.cascaded
         }
-        for key, name, was, now in _differences(known, case.inputs):
-            yield _input_hit(case, key, name, was, now)
+        for difference in _differences(known, case.inputs):
+            yield _input_hit(case, difference)
 
 
-def _differences(known: Inputs, inputs: Inputs) -> Iterator[tuple[str, str, object, object]]:
+Difference = tuple[str, tuple[str, ...], object, object]
+"""Role key, name of the input with a key inside it, value before and now."""
+
+
+def _differences(known: Inputs, inputs: Inputs) -> Iterator[Difference]:
     for key, values in inputs.items():
         for name, now in values.items():
             was = known.get(key, {}).get(name)
-            if was is not None and not _same(name, was, now):
-                yield key, name, was, now
+            if was is None or _same(name, was, now):
+                continue
+            if name != _CLEARED:
+                yield key, (name,), was, now
+                continue
+            for entry in now:
+                if entry in was and was[entry] != now[entry] and entry[:1] not in "_@":
+                    yield key, (name, entry), was[entry], now[entry]
 
 
-def _input_hit(case: HistoryCase, key: str, name: str, was: object, now: object) -> Hit:
+def _input_hit(case: HistoryCase, difference: Difference) -> Hit:
+    key, names, was, now = difference
     role = case.role(key)
     assert role is not None, "the key was made from this contract"
-    path = (*case.view.path, "roles", role.index, "roleInputs", name)
+    path = (*case.view.path, "roles", role.index, "roleInputs", *names)
+    name = names[0] if len(names) == 1 else f"{names[0]}[{names[1][:80]}]"
     params = {"role": role.name, "name": name, "was": plain(was)[:80], "now": plain(now)[:80]}
     return Hit(path, params)
 

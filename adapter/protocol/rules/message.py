@@ -5,20 +5,30 @@ The rules run only on objects that passed their schema; what did not is left out
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property, lru_cache
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
+from adapter.domain.curves import CurveFault, OfferCurve, faults
 from adapter.domain.errors import QuantityError
 from adapter.domain.findings import Finding, Path, json_path
-from adapter.domain.instants import parse_instant
-from adapter.domain.quantities import Energy
+from adapter.domain.instants import DeliveryInterval, parse_instant
+from adapter.domain.quantities import MICRO, Energy
+from adapter.domain.tariff import ProfilePiece, TariffError, checked_profile, first_gap
+from adapter.domain.zones import find_zone
 from adapter.protocol.contract_view import (
     ContractView,
+    Mode,
     RoleView,
     is_contract_type,
     last_segment,
 )
-from adapter.protocol.flows import FlowCheck, check_flows
+from adapter.protocol.coordination import read_curve, read_tariff
+from adapter.protocol.flow_binding import DEFAULT_TIME_ZONE, HostInputs
+from adapter.protocol.flow_checks import FlowCheck, FlowChecks
+from adapter.protocol.market_view import PROSUMER, MarketView
+from adapter.protocol.price_functions import zone_name
 
 ORDER: Path = ("message", "order")
 CATALOGS: Path = ("message", "catalogs")
@@ -59,10 +69,15 @@ class Message:
     """A message with what several rules need of it."""
 
     def __init__(
-        self, action: str, body: Mapping[str, Any], schema_findings: Sequence[Finding] = ()
+        self,
+        action: str,
+        body: Mapping[str, Any],
+        schema_findings: Sequence[Finding] = (),
+        time_zone: str = DEFAULT_TIME_ZONE,
     ) -> None:
-        """Take a decoded message and what tier 1 found in it."""
+        """Take a decoded message, what tier 1 found in it, and the zone of this node."""
         self.action = action
+        self.time_zone = time_zone
         self.body = body
         self.odd_keys: list[tuple[Path, str | None]] | None = None
         self._unclean = tuple(finding.path for finding in schema_findings)
@@ -162,6 +177,14 @@ def _is_below(found: str, place: str) -> bool:
     return found.startswith(place) and found[len(place) : len(place) + 1] in {"", ".", "["}
 
 
+class Offered(NamedTuple):
+    """An offer curve of a PROSUMER."""
+
+    role: RoleView
+    curve: OfferCurve
+    faults: tuple[CurveFault, ...]
+
+
 class ContractCase:
     """A contract in its message: what the contract rules look at."""
 
@@ -190,19 +213,93 @@ class ContractCase:
         return instant(start), instant(self.view.input("BUYER", "tradeEndTime"))
 
     @cached_property
+    def interval(self) -> DeliveryInterval | None:
+        """Return the trade window; None when it is not known or ends before it starts."""
+        start, end = self.window
+        if start is None or end is None or end <= start:
+            return None
+        return DeliveryInterval(start, end)
+
+    @cached_property
+    def evaluated(self) -> FlowChecks:
+        """Return the flows, evaluated with the contracted quantity and what was delivered."""
+        host = HostInputs(None, self.delivered, self.profile, self.message.time_zone)
+        return FlowChecks(self.view, host)
+
+    @property
     def flows(self) -> tuple[FlowCheck, ...]:
-        """Return the flows, evaluated with the contracted quantity."""
-        return check_flows(self.view, delivered=self.delivered)
+        """Return the flows one by one; one that speaks of prosumers is there for each."""
+        return self.evaluated.checks
+
+    @property
+    def market(self) -> MarketView:
+        """Return the prosumers and what clearing said about them."""
+        return self.evaluated.market
 
     @cached_property
     def delivered(self) -> Energy | None:
         """Return what was delivered, once the delivery is over."""
+        return None if self._finished is None else energy_or_none(self._finished[1])
+
+    @cached_property
+    def _finished(self) -> tuple[Mapping[str, Any], Any] | None:
+        """Return the delivery that is over and its quantity."""
         for part in self.message.deliveries:
             quantity = part.delivery.get("deliveredQuantity")
             over = part.delivery.get("deliveryStatus") in {"COMPLETED", "FAILED"}
             if over and quantity is not None:
-                return energy_or_none(quantity)
+                return part.delivery, quantity
         return None
+
+    @cached_property
+    def metered(self) -> tuple[ProfilePiece, ...]:
+        """Return the energy between the readings of the delivery that is over, as they say it."""
+        readings = () if self._finished is None else self._finished[0].get("meterReadings", ())
+        points = [(instant(r.get("timestamp")), r.get("targetReading")) for r in readings]
+        return tuple(
+            ProfilePiece(start, end, Fraction(last) - Fraction(first))
+            for (start, first), (end, last) in pairwise(points)
+            if start is not None and end is not None and first is not None and last is not None
+        )
+
+    @cached_property
+    def curves(self) -> tuple[Offered, ...]:
+        """Return each offer curve with its role and what is wrong with it."""
+        found = []
+        for role in self.view.roles:
+            if role.name == PROSUMER and "offerCurve" in role.inputs:
+                curve = read_curve(role.inputs["offerCurve"])
+                found.append(Offered(role, curve, tuple(faults(curve))))
+        return tuple(found)
+
+    def curve_of(self, role: RoleView) -> Offered | None:
+        """Return the offer curve of a role."""
+        return next((offered for offered in self.curves if offered.role is role), None)
+
+    @cached_property
+    def gap(self) -> TariffError | None:
+        """Return what keeps the tariff from pricing the whole window, whatever is delivered."""
+        zone = find_zone(zone_name(self.view, self.evaluated.host))
+        if self.view.mode is not Mode.TARIFF or self.interval is None or zone is None:
+            return None
+        tariff = read_tariff(self.view.input("SELLER", "tariff"))
+        contracted = self.view.input("BUYER", "contractedQuantity")
+        kwh = None if contracted is None else Fraction(contracted)
+        try:
+            return first_gap(tariff, self.interval, zone=zone, kwh=kwh)
+        except TariffError as error:
+            return error
+
+    @cached_property
+    def profile(self) -> tuple[ProfilePiece, ...] | None:
+        """Return the metered energy if it is that of the delivery: when it came is then known."""
+        if not self.metered or self.interval is None or self.delivered is None:
+            return None
+        kwh = Fraction(self.delivered.micro_kwh, MICRO)
+        try:
+            return checked_profile(self.metered, self.interval, kwh)
+        except TariffError:
+            return None
 
 
 def energy_or_none(kwh: Any) -> Energy | None:

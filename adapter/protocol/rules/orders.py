@@ -4,10 +4,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from adapter.domain.findings import Path, Severity
+from adapter.domain.revenue import net_positions
+from adapter.protocol.contract_view import Mode
+from adapter.protocol.flow_binding import HostInputs
+from adapter.protocol.flow_checks import FlowChecks, rounded_money
+from adapter.protocol.flows import payments
+from adapter.protocol.price_functions import INCLUSIVE
 from adapter.protocol.rules.exact import micro, plain, total, units
 from adapter.protocol.rules.inputs import CURRENCY_MISMATCH, other_currency
-from adapter.protocol.rules.message import ORDER, OrderCase, instant
-from adapter.protocol.rules.rule import FIXED, FIXED_AND_TARIFF, Hit, Rule
+from adapter.protocol.rules.message import ORDER, OrderCase, energy_or_none, instant
+from adapter.protocol.rules.rule import FIXED_AND_TARIFF, Hit, Rule
 
 _QUOTE: Path = (*ORDER, "beckn:quote")
 _QUOTED: Path = (*_QUOTE, "beckn:price", "schema:price")
@@ -37,20 +43,67 @@ def quote_total(case: OrderCase) -> Iterator[Hit]:
 
 
 def quote_flow(case: OrderCase) -> Iterator[Hit]:
-    """The quote is the sum of all flows, or of those to the roles that the BPP fills."""
+    """The quote is the sum of all flows, or of those to the roles that the BPP fills.
+
+    VAT that comes on top may be in it. A tariff's quote may still be that of the contracted
+    quantity, a market's what the prosumers of the BAP pay or get.
+    """
     quote = case.order.get("beckn:quote")
-    flows = [check.flow for check in case.contract.flows]
-    amounts = [(flow.payee, flow.amount.micro) for flow in flows if flow.amount is not None]
-    if quote is None or not flows or len(amounts) < len(flows):
+    evaluated = case.contract.evaluated
+    if quote is None or not _is_bound(evaluated):
         return
-    bpp = case.contract.message.bpp
-    own = {role.name for role in case.contract.view.roles if role.filled and role.filled_by == bpp}
-    everything = sum(amount for _, amount in amounts)
-    mine = sum(amount for payee, amount in amounts if payee in own)
     price = quote["beckn:price"]["schema:price"]
-    if micro(price) != everything and (micro(price) != mine or not own):
-        params = {"total": plain(price), "all": units(everything), "mine": units(mine)}
+    sums = _sums(case, evaluated)
+    wanted = micro(price)
+    if wanted not in sums and wanted not in _estimates(case) and wanted not in _shares(case):
+        params = {"total": plain(price), "all": units(sums[0]), "mine": units(sums[-1])}
         yield Hit(_QUOTED, params)
+
+
+def _is_bound(evaluated: FlowChecks) -> bool:
+    checks = evaluated.checks
+    return bool(checks) and all(check.flow.amount is not None for check in checks)
+
+
+def _sums(case: OrderCase, evaluated: FlowChecks) -> list[int]:
+    """Return all flows, with VAT, and the BPP's own part with and without, in millionths."""
+    view, bpp = evaluated.view, case.contract.message.bpp
+    own = {role.name for role in view.roles if role.filled and role.filled_by == bpp}
+    flows = [check.flow for check in evaluated.checks]
+    amounts = [(flow.payee, flow.amount.micro) for flow in flows if flow.amount is not None]
+    everything = sum(amount for _, amount in amounts)
+    mine = sum(amount for payee, amount in amounts if payee in own) if own else everything
+    vat = _vat(evaluated)
+    return [everything, everything + vat, mine + vat, mine]
+
+
+def _vat(evaluated: FlowChecks) -> int:
+    """Return the VAT beside the flows, in millionths."""
+    view, prices = evaluated.view, evaluated.prices.prices
+    if not prices or view.parameters.get("vatTreatment") == INCLUSIVE:
+        return 0
+    return rounded_money(prices[0].vat, view).micro
+
+
+def _estimates(case: OrderCase) -> list[int]:
+    """Return the sums under a tariff for the contracted quantity, at even power."""
+    contracted = case.contract.view.input("BUYER", "contractedQuantity")
+    energy = None if contracted is None else energy_or_none(contracted)
+    if case.contract.view.mode is not Mode.TARIFF or energy is None:
+        return []
+    host = HostInputs(delivered=energy, time_zone=case.contract.message.time_zone)
+    evaluated = FlowChecks(case.contract.view, host)
+    return _sums(case, evaluated) if _is_bound(evaluated) else []
+
+
+def _shares(case: OrderCase) -> list[int]:
+    """Return what each prosumer of the BAP pays or gets, in millionths."""
+    market, bap = case.contract.market, case.contract.message.bap
+    keys = [prosumer.key for prosumer in market.prosumers if prosumer.name == bap]
+    if not keys:
+        return []
+    net = net_positions(payments(case.contract.evaluated), keys)
+    return [abs(net[key].micro) for key in keys]
 
 
 def quote_unit(case: OrderCase) -> Iterator[Hit]:
@@ -138,7 +191,6 @@ ORDER_RULES = (
         Severity.WARNING,
         "quote {total} matches neither all flows {all} nor the sender's {mine}",
         quote_flow,
-        FIXED,
     ),
     Rule(
         "P2P_QUOTE_UNIT",

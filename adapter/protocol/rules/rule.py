@@ -10,8 +10,9 @@ from adapter.protocol.contract_view import Mode
 
 ALL_MODES = frozenset(Mode)
 FIXED = frozenset({Mode.FIXED_PRICE})
-"""Rules whose form for the other modes is not written yet, or does not exist."""
-FIXED_AND_TARIFF = frozenset({Mode.FIXED_PRICE, Mode.TARIFF})
+TARIFF = frozenset({Mode.TARIFF})
+FIXED_AND_TARIFF = FIXED | TARIFF
+MARKET = frozenset({Mode.MARKET})
 
 
 class Hit(NamedTuple):

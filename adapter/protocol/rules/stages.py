@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
-from adapter.domain.findings import Severity
+from adapter.domain.findings import Path, Severity
+from adapter.protocol.contract_view import Mode
 from adapter.protocol.rules.message import ContractCase
-from adapter.protocol.rules.rule import FIXED_AND_TARIFF, Hit, Rule
+from adapter.protocol.rules.rule import Hit, Rule
 
 PENDING, ACTIVE, COMPLETED, TERMINATED = "PENDING", "ACTIVE", "COMPLETED", "TERMINATED"
 
@@ -27,11 +28,13 @@ STATUSES: Mapping[str, frozenset[str]] = MappingProxyType(
 )
 """Statuses that each action allows."""
 
-ANY_ONE = frozenset({"on_discover", "select", "on_select"})
-"""Actions in which one filled side is enough."""
+OPENING = frozenset({"on_discover", "select", "on_select"})
+"""Actions in which one filled side is enough; of a market, its agent after the catalogue."""
 BOTH = frozenset({"init", "on_init"})
 """Actions that need both sides; confirm needs every role."""
 _SIDES = ("SELLER", "BUYER")
+_MARKET_SIDES = ("MARKET_CLEARING_AGENT", "PROSUMER")
+_OPERATOR = "GRID_OPERATOR"
 
 
 def status_of_action(case: ContractCase) -> Iterator[Hit]:
@@ -44,26 +47,41 @@ def status_of_action(case: ContractCase) -> Iterator[Hit]:
 
 def unfilled(case: ContractCase) -> Iterator[Hit]:
     """A PENDING contract has the roles filled that the action requires."""
+    action = case.message.action
     if case.view.status != PENDING:
         return
-    action = case.message.action
-    filled = {role.name for role in case.view.roles if role.filled}
-    if action in ANY_ONE:
-        if filled.isdisjoint(_SIDES):
-            yield Hit(case.path("roles"), {"role": " or ".join(_SIDES), "action": action})
-        return
-    for role in case.view.roles:
-        if role.name not in filled and role.name in _required(case):
-            yield Hit(case.role_path(role, "filled"), {"role": role.name, "action": action})
-
-
-def _required(case: ContractCase) -> tuple[str, ...]:
-    action = case.message.action
     if action == "confirm":
-        return case.view.role_names
-    if action == "on_init" and case.cascaded:
-        return (*_SIDES, "GRID_OPERATOR")
-    return _SIDES if action in BOTH else ()
+        for role in case.view.roles:
+            if not role.filled:
+                yield Hit(case.role_path(role, "filled"), {"role": role.name, "action": action})
+        return
+    filled = {role.name for role in case.view.roles if role.filled}
+    for names in _required(case):
+        if filled.isdisjoint(names):
+            yield Hit(_open_path(case, names), {"role": " or ".join(names), "action": action})
+
+
+def _required(case: ContractCase) -> tuple[tuple[str, ...], ...]:
+    """Return groups of roles, one role of each of which must be filled. Source: section 5.1."""
+    action = case.message.action
+    is_market = case.view.mode is Mode.MARKET
+    agent, prosumer = _MARKET_SIDES
+    if action in OPENING:
+        if not is_market:
+            return (_SIDES,)
+        return (_MARKET_SIDES,) if action == "on_discover" else ((agent,),)
+    if action not in BOTH:
+        return ()
+    operator = ((_OPERATOR,),) if action == "on_init" and case.cascaded else ()
+    if not is_market:
+        return (*((name,) for name in _SIDES), *operator)
+    return ((agent,), *operator) if case.cascaded else ((agent,), (prosumer,))
+
+
+def _open_path(case: ContractCase, names: tuple[str, ...]) -> Path:
+    """Return the place of the only role that could be filled, else of the roles."""
+    roles = [role for role in case.view.roles if role.name in names]
+    return case.role_path(roles[0], "filled") if len(roles) == 1 else case.path("roles")
 
 
 def unsettled(case: ContractCase) -> Iterator[Hit]:
@@ -104,7 +122,6 @@ STAGE_RULES = (
         Severity.ERROR,
         "{role} must be filled in {action}",
         unfilled,
-        FIXED_AND_TARIFF,
     ),
     Rule(
         "P2P_COMPLETED_UNSETTLED",

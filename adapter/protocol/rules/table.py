@@ -10,10 +10,13 @@ from typing import Any, TypeVar
 
 from adapter.domain.findings import Finding, Path, document_position
 from adapter.protocol.contract_view import ContractView
+from adapter.protocol.flow_binding import DEFAULT_TIME_ZONE
+from adapter.protocol.rules.curves import CURVE_RULES
 from adapter.protocol.rules.cycles import CYCLE_RULES
 from adapter.protocol.rules.delivery import DELIVERY_RULES
 from adapter.protocol.rules.flow_rules import FLOW_RULES
 from adapter.protocol.rules.inputs import INPUT_RULES
+from adapter.protocol.rules.market import MARKET_RULES
 from adapter.protocol.rules.message import (
     ContractCase,
     DeliveryCase,
@@ -26,6 +29,7 @@ from adapter.protocol.rules.offers import OFFER_RULES
 from adapter.protocol.rules.orders import ORDER_RULES
 from adapter.protocol.rules.rule import Hit, Rule
 from adapter.protocol.rules.stages import STAGE_RULES
+from adapter.protocol.rules.tariffs import TARIFF_RULES
 from adapter.protocol.rules.times import TIME_RULES
 
 CONTRACT_RULES: tuple[Rule[ContractCase], ...] = (
@@ -34,6 +38,9 @@ CONTRACT_RULES: tuple[Rule[ContractCase], ...] = (
     *TIME_RULES,
     *STAGE_RULES,
     *FLOW_RULES,
+    *TARIFF_RULES,
+    *CURVE_RULES,
+    *MARKET_RULES,
 )
 ALL_RULES: tuple[Rule[Any], ...] = (
     *MODE_RULES,
@@ -53,7 +60,11 @@ Subject = TypeVar("Subject")
 
 
 def check_message(
-    action: str, body: Mapping[str, Any], *, schema_findings: Sequence[Finding] = ()
+    action: str,
+    body: Mapping[str, Any],
+    *,
+    schema_findings: Sequence[Finding] = (),
+    time_zone: str = DEFAULT_TIME_ZONE,
 ) -> tuple[Finding, ...]:
     """Return what the rules over one message find, in document order.
 
@@ -61,8 +72,9 @@ def check_message(
         action: the message's action.
         body: context and message, strictly decoded.
         schema_findings: what tier 1 found; objects in which it found something are left out.
+        time_zone: IANA name in which a tariff is read that names none.
     """
-    return _Run(Message(action, body, schema_findings)).findings()
+    return _Run(Message(action, body, schema_findings, time_zone)).findings()
 
 
 class _Run:

@@ -61,6 +61,9 @@ def _move_energy(work: Work, trade: Trade, holds: Sequence[Hold], *, keep: bool)
         elif not keep:
             work.void(hold.id, Why.EXCESS)
     assert left == 0
+    if trade.energy:
+        fields = {"from": trade.seller, "to": trade.buyer, "amount": trade.energy}
+        work.emit("Transfer", fields)
 
 
 def _pay(work: Work, trade: Trade, hold: Hold) -> int:

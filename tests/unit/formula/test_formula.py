@@ -280,3 +280,19 @@ def test_any_text_is_read_or_refused_with_a_code(text: str) -> None:
     except FormulaError as error:
         code = error.code
     assert code in {None, SYNTAX}
+
+
+def test_s11_a_thousand_terms_are_refused_unread() -> None:
+    began = time.perf_counter()
+    for number in range(100):
+        with pytest.raises(FormulaError, match="more than 512 parts"):
+            parse("1+" * 900 + str(number))
+    assert time.perf_counter() - began < 1
+
+
+@pytest.mark.parametrize("part", ["1", "a.b[c d].e", "a . b", "max(1)", "1e+5"])
+def test_as_many_parts_as_allowed_are_read(part: str) -> None:
+    nodes = 2 if part == "max(1)" else 1
+    count = (512 - 1) // nodes
+    text = "+".join([part] * min(count, 1_999 // (len(part) + 1)))
+    assert parse(text).text == text

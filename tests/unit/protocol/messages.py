@@ -14,6 +14,18 @@ FORMULA_1 = "roles.BUYER.roleInputs.contractedQuantity × roles.SELLER.roleInput
 FORMULA_2 = (
     "roles.BUYER.roleInputs.contractedQuantity × roles.GRID_OPERATOR.roleInputs.wheelingCharges"
 )
+FORMULA_3 = (
+    "computeTariffPrice(roles.SELLER.roleInputs.tariff, roles.BUYER.roleInputs.tradeStartTime,"
+    " roles.BUYER.roleInputs.tradeEndTime, deliveredQuantity) × deliveredQuantity"
+)
+FORMULA_4 = "deliveredQuantity × roles.GRID_OPERATOR.roleInputs.wheelingCharges"
+_AGENT = "roles.MARKET_CLEARING_AGENT.roleInputs"
+FORMULA_5 = (
+    f"({_AGENT}.clearingPrice + {_AGENT}.marketMakingFee) × {_AGENT}.clearedPower[PROSUMER.era]"
+)
+FORMULA_6 = (
+    f"abs({_AGENT}.clearedPower[PROSUMER.era]) × roles.GRID_OPERATOR.roleInputs.wheelingCharges"
+)
 DAY = "2026-03-02T"
 
 
@@ -104,6 +116,167 @@ def f() -> Message:
         "beckn:orderAttributes": _contract(),
     }
     return _message("on_confirm", "08:00:00", order)
+
+
+def tariff() -> Message:
+    """Return the tariff of T: day, evening and night prices of workdays."""
+    days = ["MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY"]
+
+    def element(price: str, start: str, end: str, **more: object) -> Message:
+        return {
+            "priceComponents": [{"type": "ENERGY", "price": d(price), "vat": 20}],
+            "restrictions": {"startTime": start, "endTime": end, **more},
+        }
+
+    return {
+        "currency": "EUR",
+        "elements": [
+            element("0.3", "17:00", "21:00", dayOfWeek=days),
+            element("0.1", "21:00", "07:00"),
+            element("0.18", "07:00", "17:00"),
+        ],
+    }
+
+
+def t() -> Message:
+    """Return T: F under a tariff, 30 kWh from 16:00Z to 22:00Z in Paris, no GRID_OPERATOR."""
+    message = f()
+    terms = contract(message)
+    terms |= {"contractId": "ctr-t", "inputParameters": {"timeZone": "Europe/Paris"}}
+    terms["roles"].pop()
+    seller = inputs(message, "SELLER")
+    del seller["pricePerKWh"], seller["currency"]
+    seller["tariff"] = tariff()
+    inputs(message, "BUYER").update(
+        contractedQuantity=30,
+        tradeStartTime=f"{DAY}16:00:00Z",
+        tradeEndTime=f"{DAY}22:00:00Z",
+    )
+    terms["revenueFlows"]["flows"] = [{"from": "BUYER", "to": "SELLER", "formula": FORMULA_3}]
+    order(message)["beckn:items"][0]["quantity"]["count"] = 30
+    return message
+
+
+def t_delivered(*readings: tuple[str, object]) -> Message:
+    """Return T COMPLETED with 30 kWh delivered and a settled cycle of 7.00 + 1.40.
+
+    Args:
+        readings: time of day and register, e.g. `("18:00", 10)`.
+    """
+    message = t()
+    message["context"] |= {"action": "on_status", "timestamp": f"{DAY}22:05:00Z"}
+    contract(message)["status"] = "COMPLETED"
+    delivered: Message = {
+        "@type": "EnergyTradeDelivery",
+        "deliveryStatus": "COMPLETED",
+        "deliveredQuantity": 30,
+        "deliveryStartTime": f"{DAY}16:00:00Z",
+        "deliveryEndTime": f"{DAY}22:00:00Z",
+        "meterReadings": [
+            {"timestamp": f"{DAY}{time}:00Z", "sourceReading": kwh, "targetReading": kwh}
+            for time, kwh in readings
+        ],
+        "settlementCycleId": "cy-1",
+        "settlementCycles": [
+            {
+                "cycleId": "cy-1",
+                "status": "SETTLED",
+                "amount": d("8.40"),
+                "currency": "EUR",
+                "breakdown": {"energyCost": 7, "vat": d("1.40")},
+            }
+        ],
+    }
+    order(message)["beckn:fulfillments"] = [{"beckn:id": "ff-1", "beckn:attributes": delivered}]
+    return message
+
+
+def prosumer(name: str, meter: str, source: str, *points: tuple[str, object]) -> Message:
+    """Return a filled PROSUMER role with a curve of price and kW."""
+    curve = [{"price": d(price), "powerKW": power} for price, power in points]
+    return {
+        "role": "PROSUMER",
+        "filled": True,
+        "filledBy": name,
+        "roleInputs": {
+            "sourceMeterId": meter,
+            "sourceType": source,
+            "offerCurve": {
+                "currency": "EUR",
+                "minExport": points[0][1],
+                "maxExport": points[-1][1],
+                "curve": curve,
+            },
+        },
+    }
+
+
+def m() -> Message:
+    """Return M: on_confirm of a cleared market of one load and one roof."""
+    message = f()
+    message["context"] |= {"bap_id": "load.example", "bpp_id": "mca.example"}
+    operator = role(message, "GRID_OPERATOR")
+    operator["roleInputs"] = {
+        "wheelingCharges": d("0.002"),
+        "current_buyer_trades_total": 0,
+        "current_seller_trade_total": 0,
+        "buyer_trade_cap": 60,
+        "seller_trade_cap": 60,
+    }
+    agent = {
+        "role": "MARKET_CLEARING_AGENT",
+        "filled": True,
+        "filledBy": "mca.example",
+        "roleInputs": {
+            "marketMakingFee": d("0.01"),
+            "clearingPrice": d("0.069057"),
+            "clearedPower": {"load.example": d("-4.716981"), "pv.example": d("4.716981")},
+        },
+    }
+    contract(message).update(
+        contractId="ctr-m",
+        roles=[
+            agent,
+            prosumer("load.example", "ML-1", "CONSUMER", ("0.06", -50), ("0.07", 0)),
+            prosumer("pv.example", "MP-1", "SOLAR", ("0.05", 0), ("0.06", 2), ("0.07", 5)),
+            operator,
+        ],
+        revenueFlows={
+            "netZero": True,
+            "flows": [
+                {"from": "PROSUMER", "to": "MARKET_CLEARING_AGENT", "formula": FORMULA_5},
+                {"from": "MARKET_CLEARING_AGENT", "to": "GRID_OPERATOR", "formula": FORMULA_6},
+            ],
+        },
+        inputParameters={
+            "pricingModel": "PAY_AS_CLEAR",
+            "deliveryWindow": {"startTime": f"{DAY}09:00:00Z", "endTime": f"{DAY}10:00:00Z"},
+        },
+    )
+    del order(message)["beckn:items"]
+    return message
+
+
+def m_init() -> Message:
+    """Return M as init: PENDING and not cleared yet."""
+    message = m()
+    message["context"]["action"] = "init"
+    contract(message)["status"] = "PENDING"
+    agent = inputs(message, "MARKET_CLEARING_AGENT")
+    del agent["clearingPrice"], agent["clearedPower"]
+    return message
+
+
+def of_platform(message: Message, name: str) -> Message:
+    """Return the PROSUMER role that a platform fills."""
+    found: Message = next(r for r in contract(message)["roles"] if r["filledBy"] == name)
+    return found
+
+
+def curve_of(message: Message, name: str) -> Message:
+    """Return the offer curve of a platform's PROSUMER."""
+    found: Message = of_platform(message, name)["roleInputs"]["offerCurve"]
+    return found
 
 
 def p() -> Message:

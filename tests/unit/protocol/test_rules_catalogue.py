@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from adapter.domain.findings import Severity
-from adapter.protocol.rules import ALL_RULES, HISTORY_RULES, check_message
+from adapter.protocol.rules import ALL_RULES, HISTORY_RULES, PRICE_RULES, check_message
 from adapter.protocol.schema_errors import RULE_TEXTS
 from adapter.protocol.schemas import Schemas
 from adapter.store.documents import load_bundle
@@ -29,6 +29,7 @@ from tests.unit.protocol.messages import (
     q,
     role,
 )
+from tests.unit.protocol.test_rules_modes import IDS as IDS_OF_OTHER_MODES
 
 SCHEMAS = Schemas(load_bundle())
 Build = Callable[[], Message]
@@ -327,12 +328,6 @@ CATALOGUE: list[tuple[str, Build, Build]] = [
     ),
 ]
 IDS = [code for code, _, _ in CATALOGUE]
-OF_OTHER_MODES = {
-    "P2P_CLEARING_MISSING",
-    "P2P_TARIFF_ELEMENTS",
-    "P2P_TARIFF_ENERGY",
-    "P2P_TARIFF_TIME_PAIR",
-}
 
 
 @pytest.mark.parametrize("build", [f, p, casc, dlv, q], ids=["F", "P", "casc", "D", "Q"])
@@ -361,8 +356,9 @@ def test_the_rule_fires_on_its_example(code: str, ok: Build, fires: Build) -> No
 
 def test_every_rule_has_an_example() -> None:
     known = {rule.code for rule in ALL_RULES} | set(RULE_TEXTS)
-    assert known - set(IDS) == OF_OTHER_MODES
-    assert not {rule.code for rule in HISTORY_RULES} & known
+    assert known == set(IDS) | set(IDS_OF_OTHER_MODES)
+    elsewhere = {rule.code for rule in (*HISTORY_RULES, *PRICE_RULES)}
+    assert not elsewhere & known
 
 
 @pytest.mark.parametrize(

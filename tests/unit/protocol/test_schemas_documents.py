@@ -1,5 +1,7 @@
 """The schema documents: valid OpenAPI 3.1, self-contained, without the known traps."""
 
+import json
+import shutil
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +19,16 @@ from adapter.protocol.rules import ALL_RULES
 from adapter.protocol.schema_errors import RULE_TEXTS
 from adapter.protocol.schemas import Schemas
 from adapter.store import documents
-from adapter.store.documents import DocumentError, bundle, load_bundle, load_documents
+from adapter.store.documents import (
+    KEPT,
+    DocumentError,
+    bundle,
+    data_folder,
+    load_bundle,
+    load_documents,
+)
+from adapter.store.yaml_exact import load_yaml
+from tests.make_bundle import kept
 
 DOCUMENTS = load_documents()
 BUNDLE = load_bundle()
@@ -93,10 +104,24 @@ def test_numbers_in_documents_are_exact() -> None:
 
 
 def test_the_loader_makes_decimals() -> None:
-    import yaml
+    assert load_yaml(b"a: 0.1\nb: 1\n") == {"a": Decimal("0.1"), "b": 1}
 
-    loaded = yaml.load("a: 0.1\nb: 1\n", Loader=documents._Loader)
-    assert loaded == {"a": Decimal("0.1"), "b": 1}
+
+def test_the_kept_bundle_is_that_of_the_documents() -> None:
+    raw = (data_folder("schema") / KEPT).read_bytes()
+    assert json.loads(raw, parse_float=Decimal) == kept(), "run: python -m tests.make_bundle"
+    assert BUNDLE == bundle(DOCUMENTS)
+
+
+def test_a_kept_bundle_of_other_documents_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(data_folder("schema"), tmp_path / "schema")
+    monkeypatch.setattr(documents, "_PACKAGE", tmp_path / "adapter")
+    assert documents._kept_bundle() is not None
+    changed = tmp_path / "schema" / documents.API
+    changed.write_text(changed.read_text() + "# changed\n")
+    assert documents._kept_bundle() is None
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapter.domain.errors import WireError
+from adapter.protocol.digest import body_digest
 from adapter.protocol.signature import (
     DIGEST_LABELS,
     FOUR_FIELDS,
     THREE_FIELDS,
     SignatureHeader,
     Signer,
-    body_digest,
     candidate_strings,
     check_times,
     decode_seed,

@@ -55,6 +55,10 @@ def test_the_demo_ends_with_the_promised_balances(ledger: LedgerStore) -> None:
     assert settled.fields["released"] == 0
     assert settled.fields["deviations"] == []
 
+    # Every change of a GRID balance says so.
+    (moved,) = events_of(done, "Transfer")
+    assert moved.fields == {"from": "bob", "to": "alice", "amount": 10_000_000}
+
     # Buyer 20.00 − 1.50 − 0.25 = 18.25 and 10 GRID, seller 1.50, grid operator 0.25.
     assert (world.available("alice", "USD"), world.available("alice", "GRID")) == (
         18_250_000,

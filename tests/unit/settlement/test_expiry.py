@@ -38,6 +38,7 @@ def test_a_proposal_lapses_one_millisecond_after_its_end(world: Market) -> None:
     world.now += TTL
     assert state(world) == "PROPOSED"
     assert due_commands(world.ledger, world.now, 10) == []
+    assert world.do(EXPIRE, "system").result == {"expired": 0}
     world.now += 1
     assert state(world) == "EXPIRED"
     # The stored state follows by its own command; until then the caps stay reserved.
@@ -143,6 +144,18 @@ def test_recording_after_the_deadline_needs_something_read(world: Market) -> Non
     world.refused("AGREEMENT_NOT_ACTIVE", name, "headend", agreement_no=number)
     world.tick()
     world.refused("AGREEMENT_NOT_ACTIVE", name, "headend", agreement_no=number)
+
+
+def test_an_agreement_read_in_whole_but_not_recorded_by_its_deadline_is_recorded_once(
+    world: Market,
+) -> None:
+    world.agree()
+    world.deliver(10, 10)
+    world.now = world.end + GRACE + 1
+    commands = [command.function for command in due_commands(world.ledger, world.now, 10)]
+    assert commands == ["expire_due"]
+    assert [receipt.result for receipt in world.tick()] == [{"expired": 1}, {"transaction_no": 1}]
+    assert state(world) == "SETTLED"
 
 
 # The timer

@@ -235,6 +235,8 @@ def test_intervals_read_before_acceptance_do_not_count(world: Market) -> None:
     world.submit("m-sell", world.start, generated=2)
     world.now -= 1_000  # a clock that jumps back changes nothing
     world.accept(number)
+    first = {"start": world.start, "seller": "0"}
+    assert world.read("agreements.get_allocations", agreement_no=number) == [first]
     world.now = world.end
     world.submit("m-sell", world.start + EPOCH, generated=3)
     assert world.read("agreements.get_allocations", agreement_no=number) == [
@@ -273,6 +275,10 @@ def test_energy_that_is_never_minted_is_a_deviation_and_never_a_debt(world: Mark
     assert event.fields["cause"] == "not minted"
     assert settled_quantities(world, number) == ["2"]
     assert world.posted("bob", "GRID") == 0
+    # What is minted after the settlement belongs to no agreement any more.
+    args = {"to": "bob", "meter_id": "m-sell", "interval": WINDOW["start"]}
+    world.do("token.mint", "minter", amount=2, **args)
+    assert world.available("bob", "GRID") == 2_000_000
 
 
 # Parts
@@ -327,6 +333,43 @@ def test_contracted_parts_follow_time_and_catch_up_in_energy(world: Market) -> N
     assert moved == [(5_000_000, 750_000), (4_000_000, 750_000)]
     assert world.available("alice", "GRID") == 9_000_000
     assert world.available("bob", "GRID") == 0
+
+
+def test_energy_short_in_one_part_is_caught_up_in_the_next(world: Market) -> None:
+    # First half: 3 given, 5 paid, 3 move. Second half: 6 given, 5 paid; of the 7 owed 6 move.
+    number = world.agree(basis="CONTRACTED")
+    world.now = world.end
+    middle = world.start + 2 * EPOCH
+    moved = []
+    for part, generated in enumerate((("1", "2"), ("3", "3"))):
+        for i, energy in enumerate(generated):
+            start = world.start + (2 * part + i) * EPOCH
+            world.submit("m-sell", start, generated=energy)
+            world.submit("m-buy", start, consumed=3)
+        world.do(RECORD, "headend", agreement_no=number, until=(middle, world.end)[part])
+        receipt = world.do(SETTLE, "headend", transaction_no=part + 1)
+        moved += [e.fields["energy"] for e in receipt.events if e.name == "PaymentSettled"]
+    assert moved == [3_000_000, 6_000_000]
+
+
+def test_a_delivered_slot_gives_no_cap_room_back() -> None:
+    world = Market().open(settled_with(cap_scope="PER_SLOT"))
+    world.user("alice")
+    world.user("bob", representative="bpp")
+    world.meter("m-buy", "alice")
+    world.meter("m-sell", "bob")
+    world.deposit("alice", 20)
+    args = {"meter_id": "m-sell", "side": "SELL", "slot": world.start}
+    world.do("registry.set_trade_cap", "grid", cap=3, **args)
+    number = world.propose(energy_amount_kwh=2, window=WINDOW)
+    world.do("agreements.accept_agreement", "alice", agreement_no=number)
+    world.now = WINDOW["end"]
+    world.submit("m-sell", WINDOW["start"], generated=2)
+    world.submit("m-buy", WINDOW["start"], consumed=2)
+    world.tick()
+    assert settled_quantities(world, number) == ["2"]
+    caps = world.read("registry.get_trade_caps", meter_id="m-sell", slot=world.start)["SELL"]
+    assert (caps["total"], caps["room"]) == ("2", "1")
 
 
 def test_min_of_two_looks_at_the_whole_not_at_each_part(world: Market) -> None:
@@ -392,8 +435,13 @@ def test_refusals_of_deliver_energy_in_order(world: Market) -> None:
     world.refused("INVALID_INTERVAL", RECORD, "headend", until=world.start, **args)
     world.refused("INVALID_INTERVAL", RECORD, "headend", until=world.end + EPOCH, **args)
     world.refused("INSUFFICIENT_ENERGY", RECORD, "bpp", "bob", **claim)
-    world.now = world.end + 86_400_001
+    claim["energy_delivered_kwh"] = 10
+    world.now = world.end + 86_400_000
+    world.refused("DELIVERY_INCOMPLETE", RECORD, "headend", **args)
+    world.do(RECORD, "bpp", "bob", **claim)
+    world.now += 1
     world.refused("DELIVERY_DEADLINE_PASSED", RECORD, "bpp", "bob", **claim)
+    world.refused("AGREEMENT_NOT_ACTIVE", RECORD, "headend", **args)
 
 
 def test_a_claim_moves_nothing_and_the_record_replaces_it(world: Market) -> None:

@@ -1,0 +1,211 @@
+"""`p2ptrade explain`: what a contract pays whom, with the numbers put in."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from adapter.cli.files import message_files, read_bounded, shown_name
+from adapter.cli.output import FINDINGS, complain, misuse, refuse, refuse_error, say_json
+from adapter.cli.terminal import accept_any_text, has_colour, printable
+from adapter.domain.errors import AdapterError, QuantityError
+from adapter.domain.quantities import Energy
+from adapter.protocol import explanation, strict_json
+from adapter.protocol.explanation import FoundContract, contracts_in
+from adapter.protocol.schemas import Schemas
+from adapter.protocol.validation import MAX_BYTES
+from adapter.store.documents import load_bundle
+
+CONTRACT_TYPE = "EnergyContractP2PTrade"
+CONTRACT_PATH = "$.message.order['beckn:orderAttributes']"
+_WIDTH = 110
+"""Columns where there is no terminal that has a width."""
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def explain(
+    file: Annotated[
+        str, typer.Argument(help="Message with a contract, a contract alone, or - for stdin.")
+    ],
+    delivered_kwh: Annotated[
+        str | None,
+        typer.Option(help="Delivered energy in kWh; what the message's own delivery says."),
+    ] = None,
+    tz: Annotated[
+        str | None, typer.Option(help="Time zone of a tariff whose contract names none; UTC.")
+    ] = None,
+    contract: Annotated[
+        str | None, typer.Option(help="contractId, when a catalogue holds several; the first.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Show roles, mode, revenue flows, net positions and trade cap of a contract."""
+    accept_any_text()
+    delivered = _energy(delivered_kwh)
+    _check_zone(tz)
+    found = _chosen(_body(file), contract)
+    _check_schema(found)
+    try:
+        document = explanation.explain(found.contract, delivered=delivered or found.delivered)
+    except AdapterError as error:
+        where = found.path + (error.path or "$").removeprefix("$")
+        refuse(f"{error.code} at {where}: {error.message}")
+    if as_json:
+        say_json(document)
+    else:
+        _Page(document).show()
+
+
+def _energy(text: str | None) -> Energy | None:
+    if text is None:
+        return None
+    try:
+        energy = Energy.from_kwh(text)
+    except QuantityError as error:
+        misuse(f"--delivered-kwh: {error.message}")
+    if energy.micro_kwh < 0:
+        misuse("--delivered-kwh: an energy of zero or more is expected")
+    return energy
+
+
+def _body(file: str) -> dict[str, Any]:
+    if Path(file).is_dir():
+        misuse(f"{shown_name(file)}: a folder; one file is expected")
+    try:
+        raw = read_bounded(message_files([file])[0], MAX_BYTES)
+    except OSError as error:
+        misuse(f"{shown_name(file)}: cannot be read: {error.strerror}")
+    if len(raw) > MAX_BYTES:
+        refuse(f"SCH_INVALID_FORMAT: {shown_name(file)}: more than {MAX_BYTES} bytes")
+    try:
+        return strict_json.decode_object(raw)
+    except AdapterError as error:
+        refuse_error(error)
+
+
+def _chosen(body: Mapping[str, Any], contract_id: str | None) -> FoundContract:
+    found = list(contracts_in(body))
+    wanted = [one for one in found if contract_id in {None, one.contract.get("contractId")}]
+    if not wanted:
+        ids = ", ".join(str(one.contract.get("contractId"))[:40] for one in found[:10])
+        what = f"no contract {contract_id} here, only {ids}" if ids else "no contract here"
+        refuse(f"SCH_REQUIRED_FIELD_MISSING at {CONTRACT_PATH}: {what}")
+    if len(wanted) > 1:
+        complain(f"{len(wanted)} contracts, this is the first; choose one with --contract")
+    return wanted[0]
+
+
+def _check_schema(found: FoundContract) -> None:
+    findings = Schemas(load_bundle()).check_attributes(CONTRACT_TYPE, found.contract, found.path)
+    for finding in findings:
+        complain(f"{finding.rule or finding.code} at {finding.path}: {finding.message}")
+    if findings:
+        raise typer.Exit(FINDINGS)
+
+
+def _check_zone(name: str | None) -> None:
+    from zoneinfo import ZoneInfo
+
+    if name is None:
+        return
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, LookupError):
+        misuse(f"--tz: {name[:40]} is no time zone, such as Europe/Paris")
+
+
+class _Page:
+    """The document as tables."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        from rich.console import Console  # 70 ms, which --json does not pay
+
+        self._document = document
+        self._console = Console(
+            highlight=False,
+            no_color=not has_colour(sys.stdout),
+            width=None if sys.stdout.isatty() else _WIDTH,
+        )
+
+    def show(self) -> None:
+        """Print everything."""
+        document = self._document
+        self._line(f"mode {document['mode']}, status {document['status']}")
+        self._table("Roles", ("role", "filled by", "inputs"), map(_role_row, document["roles"]))
+        headings = ("from", "to", "formula with numbers", ">amount", "")
+        self._table("Revenue flows", headings, map(_flow_row, document["flows"]))
+        rows = [(party, amount) for party, amount in document["net"].items()]
+        self._table("Net positions", ("party", ">position"), rows)
+        self._line(f"sum of positions: {'0' if document['net_zero'] else 'not 0'}")
+        self._tariff(document.get("tariff"))
+        self._cap(document["trade_cap"])
+
+    def _tariff(self, tariff: Mapping[str, Any] | None) -> None:
+        if tariff is None:
+            return
+        names = ("element", "start", "end", "kwh", "price", "amount")
+        rows = [tuple(str(leg[name]) for name in names) for leg in tariff["legs"]]
+        numbers = tuple(
+            f">{name}" if name in {"kwh", "price", "amount"} else name for name in names
+        )
+        self._table("Tariff", numbers, rows)
+        parts = ("unit_price", "total", "vat")
+        self._line(", ".join(f"{part.replace('_', ' ')} {tariff[part]}" for part in parts))
+
+    def _cap(self, cap: Mapping[str, Any] | None) -> None:
+        if cap is None:
+            self._line("trade cap: not known")
+            return
+        verdict = "within" if cap["within"] else "beyond"
+        self._line(
+            f"trade cap: {cap['contracted_kwh']} kWh contracted, {verdict} the maximum trade of "
+            f"{cap['max_trade_kwh']} kWh"
+        )
+
+    def _line(self, text: str) -> None:
+        self._console.print(printable(text), markup=False)
+
+    def _table(self, title: str, headings: Sequence[str], rows: Any) -> None:
+        """Print a table; a heading that begins with `>` is of numbers."""
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(title=title, title_justify="left", title_style="bold")
+        for heading in headings:
+            number = heading.startswith(">")
+            table.add_column(
+                heading.removeprefix(">"),
+                justify="right" if number else "left",
+                no_wrap=number,
+                overflow="fold",
+            )
+        for row in rows:
+            table.add_row(*(Text(printable(cell)) for cell in row))
+        self._console.print(table)
+
+
+def _role_row(role: Mapping[str, Any]) -> tuple[str, str, str]:
+    inputs = ", ".join(f"{name} {_short(value)}" for name, value in role["inputs"].items())
+    by = role["filled_by"] or ("" if role["filled"] else "open")
+    return role["role"], by, inputs
+
+
+def _short(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "{…}"
+    return "[…]" if isinstance(value, list) else str(value)
+
+
+def _flow_row(flow: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
+    payer, payee = flow["from"], flow["to"]
+    party = flow.get("party")
+    if party is not None:
+        payer = f"{payer} {party}" if payer == "PROSUMER" else payer
+        payee = f"{payee} {party}" if payee == "PROSUMER" else payee
+    if flow["bound"]:
+        return payer, payee, flow["numbers"], flow["amount"], flow["currency"]
+    return payer, payee, flow["numbers"], "open", ""

@@ -1,0 +1,156 @@
+"""What a contract says, in numbers: roles, mode, revenue flows, net positions, trade cap.
+
+Source: interfaces, section 2.2.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+from adapter.domain.findings import json_path
+from adapter.domain.instants import format_instant
+from adapter.domain.quantities import Energy
+from adapter.formula import Instant
+from adapter.formula.filled import filled_in, number_text
+from adapter.formula.tree import Reference
+from adapter.protocol.contract_view import ContractView, is_contract_type
+from adapter.protocol.flow_binding import Unbound, Values, read_formula
+from adapter.protocol.flows import FlowReport, flow_report
+from adapter.protocol.rules.exact import plain
+
+
+@dataclass(frozen=True, slots=True)
+class FoundContract:
+    """A contract in a message and what was delivered of it."""
+
+    contract: Mapping[str, Any]
+    path: str
+    """JSONPath of the contract."""
+    delivered: Energy | None
+    """What the order's delivery says, once it is over."""
+
+
+def contracts_in(body: Mapping[str, Any]) -> Iterator[FoundContract]:
+    """Give the contract of an order, those of a catalogue's offers, or the body if it is one."""
+    if isinstance(body.get("roles"), list) and "contractId" in body:
+        yield FoundContract(body, "$", None)
+        return
+    message = body.get("message")
+    if not isinstance(message, Mapping):
+        return
+    order = message.get("order")
+    if isinstance(order, Mapping) and _is_contract(order.get("beckn:orderAttributes")):
+        path = json_path(("message", "order", "beckn:orderAttributes"))
+        yield FoundContract(order["beckn:orderAttributes"], path, _delivered(order))
+    for number, catalog in _listed(message, "catalogs"):
+        for index, offer in _listed(catalog, "beckn:offers"):
+            attributes = offer.get("beckn:offerAttributes")
+            if isinstance(attributes, Mapping) and _is_contract(attributes.get("contract")):
+                steps = ("message", "catalogs", number, "beckn:offers", index)
+                path = json_path((*steps, "beckn:offerAttributes", "contract"))
+                yield FoundContract(attributes["contract"], path, None)
+
+
+def explain(contract: Mapping[str, Any], *, delivered: Energy | None = None) -> dict[str, Any]:
+    """Return the document of interfaces 2.2, with `roles` and, per flow, `numbers`.
+
+    Args:
+        contract: EnergyContractP2PTrade that passed its schema.
+        delivered: energy that was delivered; under settlementBasis DELIVERED it is what the
+            flows are computed with, at most the contracted quantity.
+
+    Raises:
+        AdapterError: a formula that cannot be evaluated, or roles that form no mode.
+    """
+    view = ContractView(contract)
+    quantity = _settled(view, delivered)
+    report = flow_report(contract, quantity=quantity, delivered=delivered)
+    document = report.to_wire()
+    document["flows"] = _with_numbers(view, report, document["flows"], (quantity, delivered))
+    return {"roles": [_role(view, index) for index in range(len(view.roles))], **document}
+
+
+def _settled(view: ContractView, delivered: Energy | None) -> Energy | None:
+    """Return what replaces the contracted quantity. Source: contract specification, 7.4."""
+    contracted = view.input("BUYER", "contractedQuantity")
+    if delivered is None or contracted is None:
+        return None
+    if view.parameters.get("settlementBasis") != "DELIVERED":
+        return None
+    return min(delivered, Energy.from_kwh(contracted))
+
+
+def _with_numbers(
+    view: ContractView,
+    report: FlowReport,
+    entries: list[dict[str, Any]],
+    host: tuple[Energy | None, Energy | None],
+) -> list[dict[str, Any]]:
+    values = Values(view, quantity=host[0], delivered=host[1])
+    return [
+        {**entry, "numbers": _numbers(flow.formula, values)}
+        for entry, flow in zip(entries, report.flows, strict=True)
+    ]
+
+
+def _numbers(formula: str, values: Values) -> str:
+    read = read_formula(formula)
+    found = values.of(read)
+    return filled_in(read.formula.tree, lambda reference: _shown(reference, found.get(reference)))
+
+
+def _shown(reference: Reference, value: object) -> str:
+    match value:
+        case Fraction():
+            return number_text(value)
+        case Instant(ms):
+            return format_instant(ms)
+        case str() | bool():
+            return str(value)
+        case Unbound():
+            return f"[{value.name}]"
+        case _:
+            return str(reference).rpartition(".")[2]
+
+
+def _role(view: ContractView, index: int) -> dict[str, Any]:
+    role = view.roles[index]
+    return {
+        "role": role.name,
+        "filled": role.filled,
+        "filled_by": role.filled_by,
+        "inputs": {name: _texts(value) for name, value in role.inputs.items()},
+    }
+
+
+def _texts(value: Any) -> Any:
+    """Return a value with its numbers as decimal strings."""
+    if isinstance(value, Mapping):
+        return {name: _texts(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_texts(item) for item in value]
+    is_number = isinstance(value, Decimal | int) and not isinstance(value, bool)
+    return plain(value) if is_number else value
+
+
+def _delivered(order: Mapping[str, Any]) -> Energy | None:
+    for _, fulfillment in _listed(order, "beckn:fulfillments"):
+        delivery = fulfillment.get("beckn:attributes")
+        if isinstance(delivery, Mapping):
+            quantity = delivery.get("deliveredQuantity")
+            over = delivery.get("deliveryStatus") in {"COMPLETED", "FAILED"}
+            if over and isinstance(quantity, Decimal | int) and not isinstance(quantity, bool):
+                return Energy.from_kwh(quantity)
+    return None
+
+
+def _is_contract(value: object) -> bool:
+    return isinstance(value, Mapping) and is_contract_type(value.get("@type"))
+
+
+def _listed(holder: Mapping[str, Any], name: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    items = holder.get(name)
+    if isinstance(items, list):
+        yield from (pair for pair in enumerate(items) if isinstance(pair[1], Mapping))
