@@ -12,8 +12,10 @@ from adapter.cli.output import FINDINGS, complain, misuse, refuse, refuse_error,
 from adapter.cli.terminal import accept_any_text, has_colour, printable
 from adapter.domain.errors import AdapterError, QuantityError
 from adapter.domain.quantities import Energy
+from adapter.domain.zones import find_zone
 from adapter.protocol import explanation, strict_json
 from adapter.protocol.explanation import FoundContract, contracts_in
+from adapter.protocol.flow_binding import DEFAULT_TIME_ZONE
 from adapter.protocol.schemas import Schemas
 from adapter.protocol.validation import MAX_BYTES
 from adapter.store.documents import load_bundle
@@ -46,11 +48,15 @@ def explain(
     """Show roles, mode, revenue flows, net positions and trade cap of a contract."""
     accept_any_text()
     delivered = _energy(delivered_kwh)
-    _check_zone(tz)
+    zone = _zone(tz)
     found = _chosen(_body(file), contract)
     _check_schema(found)
     try:
-        document = explanation.explain(found.contract, delivered=delivered or found.delivered)
+        document = explanation.explain(
+            found.contract,
+            delivered=found.delivered if delivered is None else delivered,
+            time_zone=zone,
+        )
     except AdapterError as error:
         where = found.path + (error.path or "$").removeprefix("$")
         refuse(f"{error.code} at {where}: {error.message}")
@@ -107,15 +113,10 @@ def _check_schema(found: FoundContract) -> None:
         raise typer.Exit(FINDINGS)
 
 
-def _check_zone(name: str | None) -> None:
-    from zoneinfo import ZoneInfo
-
-    if name is None:
-        return
-    try:
-        ZoneInfo(name)
-    except (ValueError, OSError, LookupError):
+def _zone(name: str | None) -> str:
+    if name is not None and find_zone(name) is None:
         misuse(f"--tz: {name[:40]} is no time zone, such as Europe/Paris")
+    return name or DEFAULT_TIME_ZONE
 
 
 class _Page:

@@ -48,9 +48,12 @@ def wish_of(message: Mapping[str, Any]) -> Wish:
     """Return what a discover message asks for, as a test of (item, offer).
 
     Raises:
-        WireError: SCH_INVALID_JSONPATH, the filter cannot be read.
+        WireError: SCH_INVALID_JSONPATH, the filter cannot be read; SCH_TYPE_NOT_SUPPORTED, a part
+            is of another type, which the schema leaves open inside an intent.
     """
     intent = message.get("intent") or {}
+    _check_types(message, "$.message")
+    _check_types(intent, "$.message.intent")
     words = message.get("text_search") or intent.get("text_search") or ""
     filters = message.get("filters") or intent.get("filters") or {}
     wanted = read_filter(filters["expression"]) if filters.get("expression") else None
@@ -60,6 +63,19 @@ def wish_of(message: Mapping[str, Any]) -> Wish:
         return fits and has_words(words, item, offer)
 
     return is_wished
+
+
+def _check_types(holder: Mapping[str, Any], place: str) -> None:
+    filters = holder.get("filters")
+    expression = filters.get("expression") if isinstance(filters, Mapping) else None
+    for name, value, kind in (
+        ("text_search", holder.get("text_search"), str),
+        ("filters", filters, Mapping),
+        ("filters.expression", expression, str),
+    ):
+        if value is not None and not isinstance(value, kind):
+            msg = f"{name} is of another type"
+            raise WireError("SCH_TYPE_NOT_SUPPORTED", msg, path=f"{place}.{name}")
 
 
 def has_words(text: str, item: Mapping[str, Any], offer: Mapping[str, Any]) -> bool:

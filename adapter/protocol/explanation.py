@@ -15,9 +15,9 @@ from adapter.domain.quantities import Energy
 from adapter.formula import Instant
 from adapter.formula.filled import filled_in, number_text
 from adapter.formula.tree import Reference
-from adapter.protocol.contract_view import ContractView, is_contract_type
-from adapter.protocol.flow_binding import Unbound, Values, read_formula
-from adapter.protocol.flows import FlowReport, flow_report
+from adapter.protocol.contract_view import ContractView, RoleView, is_contract_type
+from adapter.protocol.flow_binding import DEFAULT_TIME_ZONE, Unbound, Values, read_formula
+from adapter.protocol.flows import Flow, flow_report
 from adapter.protocol.rules.exact import plain
 
 
@@ -53,23 +53,33 @@ def contracts_in(body: Mapping[str, Any]) -> Iterator[FoundContract]:
                 yield FoundContract(attributes["contract"], path, None)
 
 
-def explain(contract: Mapping[str, Any], *, delivered: Energy | None = None) -> dict[str, Any]:
+def explain(
+    contract: Mapping[str, Any],
+    *,
+    delivered: Energy | None = None,
+    time_zone: str = DEFAULT_TIME_ZONE,
+) -> dict[str, Any]:
     """Return the document of interfaces 2.2, with `roles` and, per flow, `numbers`.
 
     Args:
         contract: EnergyContractP2PTrade that passed its schema.
         delivered: energy that was delivered; under settlementBasis DELIVERED it is what the
             flows are computed with, at most the contracted quantity.
+        time_zone: IANA name, for a tariff contract that names none.
 
     Raises:
         AdapterError: a formula that cannot be evaluated, or roles that form no mode.
     """
     view = ContractView(contract)
     quantity = _settled(view, delivered)
-    report = flow_report(contract, quantity=quantity, delivered=delivered)
+    report = flow_report(contract, quantity=quantity, delivered=delivered, time_zone=time_zone)
+    values = Values(view, quantity=quantity, delivered=delivered)
     document = report.to_wire()
-    document["flows"] = _with_numbers(view, report, document["flows"], (quantity, delivered))
-    return {"roles": [_role(view, index) for index in range(len(view.roles))], **document}
+    document["flows"] = [
+        {**entry, "numbers": _numbers(flow, values)}
+        for entry, flow in zip(document["flows"], report.flows, strict=True)
+    ]
+    return {"roles": [_role(role) for role in view.roles], **document}
 
 
 def _settled(view: ContractView, delivered: Energy | None) -> Energy | None:
@@ -82,22 +92,9 @@ def _settled(view: ContractView, delivered: Energy | None) -> Energy | None:
     return min(delivered, Energy.from_kwh(contracted))
 
 
-def _with_numbers(
-    view: ContractView,
-    report: FlowReport,
-    entries: list[dict[str, Any]],
-    host: tuple[Energy | None, Energy | None],
-) -> list[dict[str, Any]]:
-    values = Values(view, quantity=host[0], delivered=host[1])
-    return [
-        {**entry, "numbers": _numbers(flow.formula, values)}
-        for entry, flow in zip(entries, report.flows, strict=True)
-    ]
-
-
-def _numbers(formula: str, values: Values) -> str:
-    read = read_formula(formula)
-    found = values.of(read)
+def _numbers(flow: Flow, values: Values) -> str:
+    read = read_formula(flow.formula)
+    found = values.of(read, flow.prosumer)
     return filled_in(read.formula.tree, lambda reference: _shown(reference, found.get(reference)))
 
 
@@ -115,8 +112,7 @@ def _shown(reference: Reference, value: object) -> str:
             return str(reference).rpartition(".")[2]
 
 
-def _role(view: ContractView, index: int) -> dict[str, Any]:
-    role = view.roles[index]
+def _role(role: RoleView) -> dict[str, Any]:
     return {
         "role": role.name,
         "filled": role.filled,

@@ -73,10 +73,11 @@ def attribute_reference(documents: Mapping[str, Any], type_name: str) -> str:
     Raises:
         KeyError: no attribute object has this type.
     """
-    name = f"{type_name}.{type_name}"
-    if name not in documents["components"]["schemas"]:
-        raise KeyError(type_name)
-    return f"#/components/schemas/{name}"
+    for document in (type_name, "EnergyCoordination"):
+        name = f"{document}.{type_name}"
+        if name in documents["components"]["schemas"]:
+            return f"#/components/schemas/{name}"
+    raise KeyError(type_name)
 
 
 def root_schema(documents: Mapping[str, Any], reference: str) -> dict[str, Any]:

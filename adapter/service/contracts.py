@@ -9,11 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from adapter.domain.errors import ContractError
-from adapter.domain.instants import EPOCH_MS
-from adapter.domain.quantities import to_text
-from adapter.protocol import strict_json
 from adapter.protocol.decision import News
 from adapter.service.delivery_report import delivery_report
+from adapter.service.event_feed import Position, event_page
 from adapter.service.parts import NodeParts
 from adapter.service.ports import UnitOfWork
 from adapter.service.unit import Units
@@ -24,18 +22,15 @@ from adapter.settlement import (
     Command,
     Event,
     Genesis,
-    LedgerStore,
     Receipt,
     agreement_view,
     due_commands,
-    entry_events,
-    event_to_wire,
     execute,
     genesis_command,
+    ledger_summary,
     parse_command,
     read,
     receipt_to_wire,
-    sees_event,
 )
 
 DUE_BATCH = 100
@@ -142,15 +137,15 @@ class ContractCalls:
     async def state(self) -> dict[str, Any]:
         """Return head, time and totals of the ledger."""
         now_ms = self._parts.clock.now_ms()
-        return await self._parts.store.read(lambda uow: _summary(uow.ledger, now_ms))
+        return await self._parts.store.read(lambda uow: ledger_summary(uow.ledger, now_ms))
 
     async def events(
-        self, after: tuple[int, int], *, actor: str, contract: str, name: str, limit: int
+        self, after: Position, *, actor: str, contract: str, name: str, limit: int
     ) -> dict[str, Any]:
         """Return a page of the events that `actor` may see, in order.
 
         Args:
-            after: (seq, index) of the last event known; (-1, 0) for none.
+            after: the last event known.
             actor: who asks.
             contract: of these events, or empty for all.
             name: of these events, or empty for all.
@@ -162,7 +157,7 @@ class ContractCalls:
         """
         count = min(max(limit, 1), EVENT_PAGE)
         return await self._parts.store.read(
-            lambda uow: _events(uow.ledger, after, actor, (contract, name), count)
+            lambda uow: event_page(uow.ledger, after, actor, (contract, name), count)
         )
 
     async def journal(self, after: int) -> list[bytes]:
@@ -220,58 +215,6 @@ def _is_told(uow: UnitOfWork, view: AgreementView, status: str) -> bool:
     if status == "ACTIVE":
         return uow.mark(f"progress|{view.agreement_no}")
     return status != "COMPLETED" or view.state is AgreementState.SETTLED
-
-
-def _summary(ledger: LedgerStore, now_ms: int) -> dict[str, Any]:
-    """Return where the ledger stands, with amounts as decimal strings."""
-    genesis, head = ledger.get(Genesis, ""), ledger.head()
-    if genesis is None or head is None:
-        return {"seq": -1, "head": None}
-    issued, retired = ledger.account("sys|GRID|ISSUED"), ledger.account("sys|GRID|RETIRED")
-    supply = -(issued.posted if issued else 0) - (retired.posted if retired else 0)
-    external = ledger.account(f"sys|{genesis.currency}|EXTERNAL")
-    cash = -(external.posted if external else 0)
-    return {
-        "ledger": genesis.ledger,
-        "seq": head.seq,
-        "head": head.hash,
-        "time": now_ms,
-        "epoch": now_ms // EPOCH_MS,
-        "currency": genesis.currency,
-        "grid_operator": genesis.grid_operator,
-        "totals": {"GRID": to_text(supply), genesis.currency: to_text(cash, genesis.digits)},
-    }
-
-
-def _events(
-    ledger: LedgerStore,
-    after: tuple[int, int],
-    actor: str,
-    only: tuple[str, str],
-    limit: int,
-) -> dict[str, Any]:
-    genesis = ledger.get(Genesis, "")
-    digits = genesis.digits if genesis is not None else 2
-    contract, name = only
-    found: list[dict[str, Any]] = []
-    last = after
-    for entry in ledger.entries(after[0] - 1, limit):
-        document = strict_json.decode_object(entry.body)
-        for index, event in enumerate(entry_events(document)):
-            if (entry.seq, index) <= after:
-                continue
-            last = (entry.seq, index)
-            wanted = contract in ("", document["contract"]) and name in ("", event.name)
-            if wanted and sees_event(ledger, actor, event):
-                head = {
-                    "id": f"{entry.seq}.{index}",
-                    "seq": entry.seq,
-                    "time": entry.time_ms,
-                    "contract": document["contract"],
-                    "function": document["function"],
-                }
-                found.append(head | event_to_wire(event, digits))
-    return {"events": found, "next": f"{last[0]}.{last[1]}" if last[0] >= 0 else None}
 
 
 def _due(uow: UnitOfWork, now_ms: int) -> list[Command]:

@@ -22,6 +22,7 @@ from adapter.protocol.actions import Action
 from adapter.protocol.callback_url import check_callback_url
 from adapter.protocol.contract import CONTRACT_PATH
 from adapter.protocol.contract_view import contract_of
+from adapter.protocol.discover import wish_of
 from adapter.protocol.envelope import Envelope, check_context, is_judgeable, make_envelope
 from adapter.protocol.rules import check_message
 from adapter.protocol.signature import (
@@ -260,6 +261,8 @@ class Inbound:
         check_findings(self._parts.schemas.check(action, body))
         if envelope.error is not None:
             return
+        if envelope.action is Action.DISCOVER:
+            wish_of(envelope.message)  # a filter that cannot be read leaves no row either
         if envelope.action in ABOUT_A_CONTRACT and contract_of(body) is None:
             msg = "the order carries no EnergyContractP2PTrade, this node trades nothing else"
             path = f"{CONTRACT_PATH}['@type']"

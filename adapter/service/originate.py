@@ -16,6 +16,7 @@ from adapter.domain.parties import Side
 from adapter.domain.trade import Peer, Trade, TradeState
 from adapter.protocol import strict_json
 from adapter.protocol.actions import REQUESTS, UNSOLICITED_CALLBACKS, Action
+from adapter.protocol.callback_url import check_callback_url
 from adapter.protocol.contexts import (
     CALLBACK_TTL_MS,
     DOMAIN,
@@ -24,7 +25,7 @@ from adapter.protocol.contexts import (
 )
 from adapter.protocol.decision import Originated
 from adapter.protocol.digest import body_digest
-from adapter.protocol.envelope import check_context, is_absolute_http
+from adapter.protocol.envelope import check_context
 from adapter.protocol.handlers.plan import discover_message
 from adapter.protocol.lifecycle import CONFIRMED_STATES
 from adapter.protocol.rules import check_message
@@ -230,8 +231,18 @@ class Originator:
         if record is None:
             msg = f"the registry lists no usable record of {subscriber_id[:60]!r}"
             raise WireError("AUT_SUBSCRIBER_NOT_FOUND", msg, path="$.context.bpp_id")
-        uri = str(given.get("bpp_uri") or "")
-        return Peer(subscriber_id, uri if is_absolute_http(uri) else record.url)
+        if given.get("bpp_uri") is None:
+            return Peer(subscriber_id, record.url)
+        uri = str(given["bpp_uri"])
+        check_callback_url(
+            uri,
+            records,
+            now_ms=now_ms,
+            allow_http=self._parts.allow_http,
+            path="$.context.bpp_uri",
+            record_type="BPP",
+        )
+        return Peer(subscriber_id, uri)
 
     def _context(self, wish: Originated) -> dict[str, Any]:
         base = transaction_base(

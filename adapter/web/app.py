@@ -28,6 +28,7 @@ from adapter.web.metrics import AsgiApp, Metrics
 from adapter.web.network import AsgiSend, NetworkEndpoints
 from adapter.web.offers import offers_router
 from adapter.web.operations import operations_router
+from adapter.web.outbox import outbox_router
 from adapter.web.registry import FindRecords, registry_router
 from adapter.web.trades import trades_router
 
@@ -92,6 +93,7 @@ def _own(node: Node, metrics: Metrics, ending: Ending) -> FastAPI:
     app.include_router(offers_router(node, guard))
     app.include_router(contracts_router(node, guard))
     app.include_router(operations_router(node, metrics))
+    app.include_router(outbox_router(node, guard))
     if node.registry_records is not None:
         app.include_router(registry_router(_finder(node.registry_records)))
     add_docs(app)

@@ -18,6 +18,7 @@ from adapter.domain.errors import AdapterError, ContractError, WireError
 from adapter.protocol import strict_json
 from adapter.protocol.acks import error_object
 from adapter.service.contracts import EVENT_PAGE, ContractCalls
+from adapter.service.event_feed import BEGINNING, WHOLE_ENTRY, Position
 from adapter.settlement import FUNCTIONS, READS, parse_command
 from adapter.settlement.commands import Argument
 from adapter.web.auth import Caller, Guard
@@ -265,14 +266,14 @@ def _single_values(request: Request) -> dict[str, str]:
     return args
 
 
-def _after(text: str | None) -> tuple[int, int]:
+def _after(text: str | None) -> Position:
     """Return the last event known; a bare SEQ stands for all events of that entry."""
     if text is None:
-        return (-1, 0)
+        return BEGINNING
     match = _AFTER.fullmatch(text)
     if match is None:
         raise _invalid("after is SEQ or SEQ.INDEX")
-    return int(match[1]), (10**9 if match[2] is None else int(match[2]))
+    return int(match[1]), (WHOLE_ENTRY if match[2] is None else int(match[2]))
 
 
 async def _check_auditor(hosted: ContractCalls, caller: Caller) -> None:

@@ -1,14 +1,15 @@
 """Messages that break exactly one rule each, made from the reference messages.
 
 Run `python -m tests.conformance.make_invalid` to write `examples/invalid` anew; a test compares.
-A folder of a rule over earlier messages is one history, the last file breaks the rule.
+A folder of a rule over earlier messages is one history, the last file breaks the rule. Beside a
+message that only its delivery breaks, `profile.json` says what was delivered when.
 """
 
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from adapter.protocol.rules import HISTORY_RULES
+from adapter.protocol.rules import HISTORY_RULES, PRICE_RULES
 from tests.conformance.make_examples import pretty
 from tests.unit.protocol.messages import (
     DAY,
@@ -16,24 +17,31 @@ from tests.unit.protocol.messages import (
     Message,
     casc,
     contract,
+    curve_of,
     d,
     delivery,
     dlv,
     f,
     inputs,
     item,
+    m,
+    m_init,
     o,
     offer,
     p,
     p_on_init,
     role,
+    t,
 )
 from tests.unit.protocol.test_rules_catalogue import CATALOGUE
+from tests.unit.protocol.test_rules_modes import CATALOGUE as OTHER_MODES
 
 FOLDER = Path(__file__).parents[2] / "examples" / "invalid"
 
 Build = Callable[[], Message]
 HISTORIES = frozenset(rule.code for rule in HISTORY_RULES)
+PRICES = frozenset(rule.code for rule in PRICE_RULES)
+PROFILE = "profile.json"
 
 
 def changed(build: Build, *changes: Callable[[Message], object]) -> Message:
@@ -117,6 +125,30 @@ def cascaded_answer() -> Message:
     return message
 
 
+def empty_range() -> Message:
+    """Return M before clearing with a curve that offers nothing."""
+    nothing = {"minExport": 0, "maxExport": 0, "curve": [{"price": d("0.05"), "powerKW": 0}]}
+    return changed(m_init, lambda x: curve_of(x, "pv.example").update(nothing))
+
+
+def point_outside() -> Message:
+    """Return M before clearing with a point beyond its range; no such curve ascends to its end."""
+    return changed(m_init, lambda x: curve_of(x, "pv.example")["curve"][1].update(powerKW=7))
+
+
+def cleared(status: str, **values: object) -> Message:
+    """Return M with other clearing results."""
+    message = changed(m, put("MARKET_CLEARING_AGENT", **values))
+    contract(message)["status"] = status
+    if status == "PENDING":  # the cascaded confirm goes out after clearing
+        message["context"] |= {
+            "action": "confirm",
+            "bap_id": "mca.example",
+            "bpp_id": "grid.example",
+        }
+    return message
+
+
 def unknown_factor() -> Message:
     flow = {"formula": f"{FORMULA_1} × inputParameters.factor"}
     return changed(f, lambda m: contract(m)["revenueFlows"]["flows"][0].update(flow))
@@ -152,6 +184,17 @@ RULES: dict[str, list[Message]] = {
     "P2P_RESOURCE_MISMATCH": [changed(bound_offer, lambda m: item(m).update(meterId="MS-9"))],
     "P2P_OFFER_EXCEEDS_RESOURCE": [
         changed(bound_offer, lambda m: item(m).update(availableQuantity=d("39.9")))
+    ],
+    "P2P_CURVE_RANGE": [empty_range()],
+    "P2P_CURVE_BOUNDS": [point_outside()],
+    "P2P_CLEARED_MISSING": [
+        cleared("PENDING", clearingPrice=d("0.07"), clearedPower={"load.example": 0})
+    ],
+    "P2P_CLEARED_RANGE": [
+        cleared(
+            "ACTIVE",
+            clearedPower={"load.example": d("-5.000001"), "pv.example": d("5.000001")},
+        )
     ],
     "P2P_READING_ORDER": [readings_out_of_order()],
     "P2P_DELIVERED_OVER": [more_delivered()],
@@ -208,12 +251,28 @@ NOT_JSON: dict[str, bytes] = {
 }
 
 
+DELIVERIES: dict[str, Message] = {
+    "P2P_TARIFF_PROFILE": {
+        "delivered_kwh": "30",
+        "profile": [
+            {"start": f"{DAY}16:00:00Z", "end": f"{DAY}20:00:00Z", "kwh": "24"},
+            {"start": f"{DAY}20:00:00Z", "end": f"{DAY}22:00:00Z", "kwh": "5"},
+        ],
+    },
+    "P2P_TARIFF_ASSUMED": {"delivered_kwh": "30", "profile": None},
+}
+"""What the host knows of a delivery, beside T."""
+
+
 def messages() -> Iterator[tuple[str, list[Message]]]:
     """Give code and messages of every folder but that of SCH_INVALID_JSON."""
     of_catalogue: dict[str, list[Message]] = {}
     for code, _, fires in CATALOGUE:
         of_catalogue.setdefault(code, []).append(fires())
-    yield from (of_catalogue | RULES | EARLIER | WIRE).items()
+    for code, build, _, steps in OTHER_MODES:
+        of_catalogue.setdefault(code, []).append(changed(build, *steps))
+    priced = {code: [t()] for code in DELIVERIES}
+    yield from (of_catalogue | RULES | EARLIER | WIRE | priced).items()
 
 
 def files() -> dict[str, bytes]:
@@ -223,6 +282,8 @@ def files() -> dict[str, bytes]:
         for number, message in enumerate(found, 1):
             action = message["context"].get("action", "message")
             made[f"{code}/{number:02d}_{action}.json"] = pretty(message)
+    for code, delivery_of in DELIVERIES.items():
+        made[f"{code}/{PROFILE}"] = pretty(delivery_of)
     return made
 
 

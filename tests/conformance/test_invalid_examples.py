@@ -1,24 +1,34 @@
 """Every file below examples/invalid breaks exactly the rule that its folder is named after."""
 
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from adapter.domain.codes import CODES
 from adapter.domain.findings import Finding, Severity
+from adapter.domain.instants import parse_instant
+from adapter.domain.quantities import Energy
+from adapter.domain.tariff import ProfilePiece
+from adapter.protocol import strict_json
+from adapter.protocol.rules import check_prices
 from adapter.protocol.rules.catalogue import catalogue
 from adapter.protocol.schemas import Schemas
 from adapter.protocol.schemas_py import PythonSchemas
 from adapter.protocol.validation import Histories, Report, SchemaEngine, validate
 from adapter.store.documents import load_bundle
-from tests.conformance.make_invalid import FOLDER, HISTORIES, files
+from tests.conformance.make_invalid import FOLDER, HISTORIES, PRICES, PROFILE, files
 
 FOLDERS = sorted(folder for folder in FOLDER.iterdir() if folder.is_dir())
+OF_MESSAGES = [folder for folder in FOLDERS if folder.name not in PRICES]
 BUNDLE = load_bundle()
 ENGINES: Mapping[str, SchemaEngine] = {"rs": Schemas(BUNDLE), "py": PythonSchemas(BUNDLE)}
-HARMLESS = {"P2P_MODE_HINT": {"P2P_EXTENSION_KEY"}}
-"""What a finding that fails no file cannot come without."""
+COMPANIONS = {
+    "P2P_MODE_HINT": {"P2P_EXTENSION_KEY"},  # the key that the rule is about
+    "P2P_CURVE_BOUNDS": {"P2P_CURVE_ORDER"},  # ascending from end to end, no point lies outside
+}
+"""What a rule cannot be broken without."""
 NEEDS_MORE_THAN_A_FILE = {
     "CTX_ACTION_MISMATCH",  # the path of a request
     "CTX_TTL_EXPIRED",  # a clock
@@ -42,7 +52,7 @@ def judged(folder: Path) -> list[Report]:
     ]
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", OF_MESSAGES, ids=lambda folder: folder.name)
 def test_the_folder_breaks_exactly_its_rule(folder: Path) -> None:
     reports = judged(folder)
     assert reports
@@ -54,8 +64,28 @@ def test_the_folder_breaks_exactly_its_rule(folder: Path) -> None:
     fails = entry is None or entry.severity is Severity.ERROR
     for report in reports:
         found = report.errors or report.findings
-        assert names(found) - HARMLESS.get(folder.name, set()) == {folder.name}
+        assert names(found) - COMPANIONS.get(folder.name, set()) == {folder.name}
         assert bool(report.errors) is fails or folder.name == "P2P_FLOW_UNBOUND"
+
+
+@pytest.mark.parametrize("code", sorted(PRICES))
+def test_the_delivery_beside_a_valid_message_breaks_exactly_its_rule(code: str) -> None:
+    host = strict_json.decode_object((FOLDER / code / PROFILE).read_bytes())
+    (file,) = (FOLDER / code).glob("0*.json")
+    raw = file.read_bytes()
+    assert validate(raw, ENGINES).results == ()
+    pieces = [
+        ProfilePiece(
+            parse_instant(piece["start"]), parse_instant(piece["end"]), Fraction(piece["kwh"])
+        )
+        for piece in host["profile"] or ()
+    ]
+    found = check_prices(
+        strict_json.decode_object(raw)["message"]["order"]["beckn:orderAttributes"],
+        delivered=Energy.from_kwh(host["delivered_kwh"]),
+        profile=pieces or None,
+    )
+    assert names(found) == {code}
 
 
 def test_an_unbound_flow_is_information_and_then_an_error() -> None:

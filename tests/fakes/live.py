@@ -33,6 +33,7 @@ from adapter.domain.instants import EPOCH_MS, format_instant
 from adapter.protocol import strict_json
 from adapter.protocol.signature import Signer
 from adapter.transport.clock import SystemClock
+from adapter.transport.node_client import NodeClient
 from tests.fakes.live_orders import Order, Terms, order_for
 
 NODES = ("bap", "bpp", "grid_operator")
@@ -294,9 +295,22 @@ class Live:
         self.done("grid.operator.example", "registry.set_trade_cap", **limit)
         self.deposit(user, cash)
         if allowance != "0":
-            self.peer(by).allow(user, allowance)
+            self.allow(by, user, allowance)
         self.seeded |= {meter}
         return Household(user, meter, signer)
+
+    def allow(self, by: str, user: str, amount: str) -> None:
+        """Let the network take so much of a user, signed by its representative."""
+        args = {"spender": "network", "value": amount, "asset": "USD"}
+        if by in FOREIGN:
+            answer = self.peer(by).signed_call("token.approve", args, on_behalf_of=user)
+            assert answer.status_code == 200, answer.text
+            return
+        signer, node = self.folder.bap_signer, self.node("grid_operator")
+        assert by == signer.subscriber_id
+        with NodeClient(node.base_url, signer=signer, clock=self.clock) as client:
+            command_id = self.new_id("approve")
+            client.call("token", "approve", args, command_id=command_id, on_behalf_of=user)
 
     def deposit(self, user: str, amount: str) -> None:
         if amount != "0":
@@ -555,12 +569,6 @@ class Peer:
         return self.live.http.post(
             self.live.url("grid_operator", path), content=raw, headers=headers
         )
-
-    def allow(self, user: str, amount: str) -> None:
-        """Let the network take so much of a user that this participant represents."""
-        args = {"spender": "network", "value": amount, "asset": "USD"}
-        answer = self.signed_call("token.approve", args, on_behalf_of=user)
-        assert answer.status_code == 200, answer.text
 
 
 def path_of(action: str) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -472,7 +471,7 @@ def with_odd(body: Message, path: tuple[Any, ...], odd: Any) -> Message:
 def test_s9_no_odd_value_at_any_place_of_a_message_is_a_fault_of_the_node(
     live: Live, other: Peer, house: Household
 ) -> None:
-    """Every place of a select with a third of the odd values, and of an init with a few."""
+    """Every place of a discover with every odd value, of a select with a third, of an init 3."""
     terms = live.offer(available_kwh="1000")
     select = other.request("select", {"order": select_for(terms, 2)})
     init = other.init(terms, house)
@@ -674,6 +673,21 @@ def test_all_errors_of_the_schema_are_listed(
     assert (reply.code, reply.error["details"]["path"]) == (first["code"], first["path"])
     assert all(one.keys() >= {"code", "path", "message"} for one in listed)
     assert all(one["path"].startswith("$.message.order") for one in listed)
+
+
+FILTERS = ("$[?(", "@.a", "1 ==", "@.a == 1 &&", "(" * 100, "@.a~=1", "@.a == 1 @.b == 2")
+"""What no filter is."""
+
+
+def test_a_filter_that_cannot_be_read_leaves_no_row(live: Live, other: Peer) -> None:
+    with live.unchanged():
+        for expression in FILTERS:
+            filters = {"type": "jsonpath", "expression": expression}
+            for message in ({"filters": filters}, {"intent": {"filters": filters}}):
+                body = other.request("discover", message)
+                reply = other.post(body)
+                assert reply.brief == (400, "SCH_INVALID_JSONPATH"), expression
+                check_nack(live, reply, body["context"]["message_id"])
 
 
 Change = Callable[[Message], None]

@@ -6,10 +6,10 @@ import random
 import pytest
 
 from adapter.domain.errors import WireError
+from adapter.protocol.digest import body_digest
 from adapter.protocol.signature import (
     FOUR_FIELDS,
     Signer,
-    body_digest,
     candidate_strings,
     check_times,
     parse_header,

@@ -80,8 +80,11 @@ def originate(trade: Trade | None, wish: Originated, facts: Facts) -> Decision:
     """Send a request of the node's own application.
 
     Raises:
-        WireError: the state of the trade does not allow it.
+        WireError: the state of the trade does not allow it; CTX_TRANSACTION_ID_UNKNOWN.
     """
+    if trade is None and wish.action is Action.STATUS:
+        msg = f"no transaction {wish.transaction_id!r} here"
+        raise WireError("CTX_TRANSACTION_ID_UNKNOWN", msg, path="$.context.transaction_id")
     if trade is None:
         trade = Trade(Side.BAP, wish.transaction_id, wish.peer, "draft", plan=wish.plan)
     order = wish.message.get("order")

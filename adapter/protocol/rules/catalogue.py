@@ -12,6 +12,7 @@ from typing import Any
 
 from adapter.domain.findings import Severity
 from adapter.protocol.rules.history import HISTORY_RULES
+from adapter.protocol.rules.prices import PRICE_RULES
 from adapter.protocol.rules.rule import Rule
 from adapter.protocol.rules.table import ALL_RULES
 from adapter.protocol.schema_errors import RULE_TEXTS
@@ -47,7 +48,7 @@ class Entry:
 
     code: str
     tier: str
-    """schema, message (needs one message) or history (needs earlier ones)."""
+    """schema; message (needs one), history (needs earlier ones); price (needs a delivery)."""
     severity: Severity
     """Gravest that its findings have unless the rule says otherwise."""
     condition: str
@@ -60,10 +61,11 @@ class Entry:
 
 @lru_cache(maxsize=1)
 def catalogue() -> Mapping[str, Entry]:
-    """Return every rule by its code, in the order schema, message, history."""
+    """Return every rule by its code, in the order schema, message, history, price."""
     entries = {code: _of_schema(code) for code in RULE_TEXTS}
     entries |= _of_rules("message", ALL_RULES)
     entries |= _of_rules("history", HISTORY_RULES)
+    entries |= _of_rules("price", PRICE_RULES)
     return MappingProxyType(entries)
 
 

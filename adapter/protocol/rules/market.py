@@ -70,7 +70,7 @@ def key(case: ContractCase) -> Iterator[Hit]:
 
 
 def missing(case: ContractCase) -> Iterator[Hit]:
-    """Every prosumer has been cleared."""
+    """The clearing result names every filled prosumer."""
     if case.market.cleared is None:
         return
     for prosumer in case.market.prosumers:
@@ -101,19 +101,22 @@ def balance(case: ContractCase) -> Iterator[Hit]:
 
 
 def partial(case: ContractCase) -> Iterator[Hit]:
-    """A participant that sees only its own part cannot check the balance."""
+    """The whole market is shown, so that its balance can be checked."""
     if case.market.cleared and not case.market.is_full:
         yield Hit(cleared_path(case), {})
 
 
 def hours(case: ContractCase) -> Iterator[Hit]:
-    """Power becomes energy by a delivery window."""
+    """A market in force has a delivery window, which makes energy of power."""
     if case.view.in_force and case.market.window_hours is None:
         yield Hit(case.path("inputParameters", "deliveryWindow"), {})
 
 
 def deficit(case: ContractCase) -> Iterator[Hit]:
-    """The one who clears does not pay for it; told from the whole market only."""
+    """The one who clears does not pay for it.
+
+    Only the whole market can tell.
+    """
     if not case.market.is_full:
         return
     agent = net_positions(payments(case.evaluated), (AGENT,))[AGENT]

@@ -1,6 +1,7 @@
 """Amounts, net positions and caps of a contract: the oracles of section 14."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -27,7 +28,7 @@ from tests.unit.protocol.messages import (
 )
 
 
-def amounts(terms: Message, **host: Energy) -> list[str | None]:
+def amounts(terms: Message, **host: Any) -> list[str | None]:
     """Return the amounts of the flows as text."""
     report = flow_report(terms, **host)
     return [None if flow.amount is None else str(flow.amount) for flow in report.flows]

@@ -154,7 +154,7 @@ def without(name: str) -> Step:
 
 def open_role(name: str) -> Step:
     """Return a step that opens a role."""
-    opened = {"filled": False, "filledBy": None, "roleInputs": {}}
+    opened: Message = {"filled": False, "filledBy": None, "roleInputs": {}}
     return lambda message: role(message, name).update(opened)
 
 
@@ -174,6 +174,17 @@ def quote(amount: str) -> Step:
     return lambda message: order(message).update({"beckn:quote": {"beckn:price": price}})
 
 
+def no_zone(message: Message) -> None:
+    """Take the time zone out of the contract."""
+    del contract(message)["inputParameters"]
+
+
+def one_platform(message: Message) -> None:
+    """Let one platform fill both PROSUMER roles."""
+    for name in (LOAD, PV):
+        of_platform(message, name)["filledBy"] = "home.example"
+
+
 def operator(message: Message) -> None:
     """Add F's GRID_OPERATOR and its flow to T."""
     contract(message)["roles"].append(role(f(), "GRID_OPERATOR"))
@@ -186,7 +197,6 @@ ENERGY = {"type": "ENERGY", "price": 1}
 EVEN = (("16:00", 0), ("20:00", 20), ("22:00", 30))
 LATE = (("16:00", 0), ("20:00", 24), ("22:00", 30))
 SATURDAY = window("2026-03-07")
-NO_ZONE = lambda message: contract(message).pop("inputParameters")  # noqa: E731
 PENDING = terms(status="PENDING")
 CLEARED = {"ML-1": d("-4.716981"), "MP-1": d("4.716981")}
 
@@ -220,7 +230,7 @@ CATALOGUE: list[tuple[str, Build, tuple[Step, ...], tuple[Step, ...]]] = [
         (charged(minPrice={"exclVat": d("0.1"), "inclVat": d("0.12")}),),
         (charged(minPrice={"exclVat": d("0.4")}, maxPrice={"exclVat": d("0.3")}),),
     ),
-    ("P2P_TARIFF_TIMEZONE", t, (), (NO_ZONE,)),
+    ("P2P_TARIFF_TIMEZONE", t, (), (no_zone,)),
     ("P2P_TARIFF_GAP", t, (), (SATURDAY,)),
     (
         "P2P_TARIFF_COMPONENT",
@@ -312,9 +322,7 @@ def test_the_rule_fires_on_its_example(
 E_, W_, I_ = Severity.ERROR, Severity.WARNING, Severity.INFO
 INIT = (context(action="init"), PENDING, forget("clearingPrice"), forget("clearedPower"))
 CASCADED = (context(bap_id="mca.example", bpp_id="grid.example"),)
-METERS = lambda message: [  # noqa: E731
-    of_platform(message, name).update(filledBy="home.example") for name in (LOAD, PV)
-]
+
 
 CASES: list[tuple[str, str, Severity | None, Build, tuple[Step, ...]]] = [
     # tariff
@@ -324,7 +332,7 @@ CASES: list[tuple[str, str, Severity | None, Build, tuple[Step, ...]]] = [
         "P2P_TARIFF_TIMEZONE",
         None,
         t,
-        (NO_ZONE, charged(elements=[{"priceComponents": [ENERGY]}])),
+        (no_zone, charged(elements=[{"priceComponents": [ENERGY]}])),
     ),
     (
         "weekdays need a zone too",
@@ -332,7 +340,7 @@ CASES: list[tuple[str, str, Severity | None, Build, tuple[Step, ...]]] = [
         W_,
         t,
         (
-            NO_ZONE,
+            no_zone,
             charged(
                 elements=[
                     {"priceComponents": [ENERGY], "restrictions": {"dayOfWeek": ["MONDAY"]}},
@@ -501,14 +509,20 @@ CASES: list[tuple[str, str, Severity | None, Build, tuple[Step, ...]]] = [
         m,
         (lambda x: of_platform(x, LOAD)["roleInputs"].update(sourceMeterId=PV),),
     ),
-    ("two of one platform by meter", "P2P_CLEARED_KEY", None, m, (METERS, clear_as(CLEARED))),
-    ("two of one platform by meter", "P2P_CLEARED_MISSING", None, m, (METERS, clear_as(CLEARED))),
+    ("two of one platform by meter", "P2P_CLEARED_KEY", None, m, (one_platform, clear_as(CLEARED))),
+    (
+        "two of one platform by meter",
+        "P2P_CLEARED_MISSING",
+        None,
+        m,
+        (one_platform, clear_as(CLEARED)),
+    ),
     (
         "two of one platform by platform",
         "P2P_CLEARED_KEY",
         E_,
         m,
-        (METERS, clear_as({"home.example": 0})),
+        (one_platform, clear_as({"home.example": 0})),
     ),
     ("rounding of two keys", "P2P_CLEARED_BALANCE", None, m, (clear(pv_example=d("4.716983")),)),
     ("more than that", "P2P_CLEARED_BALANCE", E_, m, (clear(pv_example=d("4.716984")),)),
@@ -642,7 +656,7 @@ def test_a_gap_is_named_in_local_time() -> None:
 
 def test_the_zone_of_the_node_is_used_and_named() -> None:
     message = t()
-    NO_ZONE(message)
+    no_zone(message)
     (finding,) = check_message("on_confirm", message, time_zone="Asia/Kolkata")
     assert finding.message == "tariff times read in Asia/Kolkata, the contract names no zone"
     assert finding.path.endswith("inputParameters.timeZone")
