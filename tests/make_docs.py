@@ -9,6 +9,9 @@ from adapter.domain.codes import CODES
 from adapter.domain.parties import Side
 from adapter.domain.settlement_codes import SETTLEMENT_CODES
 from adapter.protocol.lifecycle import TRANSITIONS, to_mermaid
+from tests.make_cli_doc import commands
+from tests.make_rules_doc import rules
+from tests.make_validator_doc import validator
 
 DOCS = Path(__file__).parents[1] / "docs"
 _SIDES = {
@@ -67,7 +70,13 @@ def errors() -> str:
     return "\n".join(parts) + "\n"
 
 
-PAGES = {"lifecycle.md": lifecycle, "errors.md": errors}
+PAGES = {
+    "lifecycle.md": lifecycle,
+    "errors.md": errors,
+    "rules.md": rules,
+    "validator.md": validator,
+    "cli.md": commands,
+}
 
 
 def main() -> None:

@@ -119,7 +119,7 @@ def _cut(line: str, place: Place) -> tuple[str, str, str]:
     begin = max(0, start - _BEFORE) if len(line) > WIDEST else 0
     stop = begin + WIDEST
     before = ("…" if begin else "") + line[begin:start]
-    after = line[min(end, stop) : stop] + ("…" if len(line) > max(stop, end) else "")
+    after = line[min(end, stop) : stop] + ("…" if len(line) > stop else "")
     return printable(before), printable(line[start : min(end, stop)]), printable(after)
 
 

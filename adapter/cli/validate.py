@@ -94,7 +94,7 @@ def validate(
     accept_any_text()
     files = message_files(paths)
     judgement = Judgement(engine, profile, history=history)
-    writer = _writer(report, as_json=as_json)
+    writer = writer_for(report, as_json=as_json)
     with progress("validating", len(files)) as bar:
         for file in files:
             judgement.judge(file, writer)
@@ -150,7 +150,8 @@ def _engines(wanted: Engine) -> Iterator[tuple[str, SchemaEngine]]:
         yield Engine.PY.value, PythonSchemas(bundle)
 
 
-def _writer(report: ReportForm | None, *, as_json: bool) -> Writer:
+def writer_for(report: ReportForm | None, *, as_json: bool) -> Writer:
+    """Return what writes the wanted form."""
     if report is not None:
         from adapter.cli.report_ci import JUnitWriter, SarifWriter
 

@@ -19,6 +19,7 @@ from adapter.protocol.contract import (
     inputs_of,
     open_role,
     role_of,
+    settlement_basis,
 )
 from adapter.protocol.decision import Identity
 from adapter.protocol.orders import (
@@ -38,6 +39,8 @@ ENERGY_FORMULA = "roles.BUYER.roleInputs.contractedQuantity × roles.SELLER.role
 WHEELING_FORMULA = (
     "roles.BUYER.roleInputs.contractedQuantity × roles.GRID_OPERATOR.roleInputs.wheelingCharges"
 )
+OFFERED_BASIS = "CONTRACTED"
+"""What our offers are paid by; another basis is the seller's to offer, not the buyer's to take."""
 _PRICE_INPUTS = frozenset({"pricePerKWh", "currency", "tariff"})
 
 
@@ -187,6 +190,10 @@ def check_order_against_offer(
     if formulas_of(contract) != expected:
         msg = "the revenue flows are not those of the offer"
         raise WireError("BIZ_UPDATE_INCONSISTENT", msg, path=f"{CONTRACT_PATH}.revenueFlows.flows")
+    if settlement_basis(contract) != OFFERED_BASIS:
+        msg = f"the settlement basis is {OFFERED_BASIS}, not {settlement_basis(contract)[:40]!r}"
+        path = f"{CONTRACT_PATH}.inputParameters.settlementBasis"
+        raise WireError("BIZ_UPDATE_INCONSISTENT", msg, path=path)
     return offer
 
 

@@ -75,6 +75,12 @@ def formulas_of(contract: Mapping[str, Any]) -> dict[tuple[str, str], str]:
     return {(flow["from"], flow["to"]): flow["formula"] for flow in flows}
 
 
+def settlement_basis(contract: Mapping[str, Any]) -> str:
+    """Return by which quantity the contract is paid. Source: section 7.4."""
+    parameters = contract.get("inputParameters") or {}
+    return str(parameters.get("settlementBasis", "CONTRACTED"))
+
+
 def read_terms(contract: Mapping[str, Any]) -> TradeTerms:
     """Return the terms of a contract whose SELLER and BUYER are filled.
 
@@ -92,7 +98,7 @@ def read_terms(contract: Mapping[str, Any]) -> TradeTerms:
             window=DeliveryInterval(
                 parse_instant(buyer["tradeStartTime"]), parse_instant(buyer["tradeEndTime"])
             ),
-            basis=(contract.get("inputParameters") or {}).get("settlementBasis", "CONTRACTED"),
+            basis=settlement_basis(contract),
         )
     except KeyError as error:
         msg = f"the contract has no {error.args[0]}, a fixed-price trade needs it"

@@ -41,6 +41,10 @@ def more_flows(order: Order) -> None:
     contract(order)["revenueFlows"]["flows"].append(extra)
 
 
+def basis(order: Order) -> None:
+    contract(order)["inputParameters"] = {"settlementBasis": "MIN_OF_TWO"}
+
+
 def filled_by(order: Order) -> None:
     contract(order)["roles"][0]["filledBy"] = "bpp.else.example"
 
@@ -79,6 +83,7 @@ REFUSED: dict[str, tuple[Change, int, str]] = {
     "formula": (flow, 409, "BIZ_UPDATE_INCONSISTENT"),
     "a flow left out": (without_wheeling, 409, "BIZ_UPDATE_INCONSISTENT"),
     "a flow more": (more_flows, 409, "BIZ_UPDATE_INCONSISTENT"),
+    "settlement basis": (basis, 409, "BIZ_UPDATE_INCONSISTENT"),
     "seller": (filled_by, 409, "BIZ_UPDATE_INCONSISTENT"),
     "contract id": (contract_id, 409, "BIZ_UPDATE_INCONSISTENT"),
     "item": (item, 400, "BIZ_ITEM_NOT_FOUND"),

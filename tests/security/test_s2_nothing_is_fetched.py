@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import jsonschema_rs
 import pytest
 
@@ -154,13 +153,11 @@ def test_s2_engines_refuse_a_remote_reference_that_got_in(listener: Listener) ->
     assert listener.hits == 0
 
 
-def test_s2_the_libraries_alone_would_fetch(listener: Listener) -> None:
-    """The trap that our settings close: without them one of the engines connects."""
+def test_s2_the_library_alone_would_fetch(listener: Listener) -> None:
+    """The trap that our retriever closes."""
     schema = root_schema(load_bundle(), f"{listener.url}/context.json")
-    with pytest.raises(Exception, match="."):
+    with pytest.raises((jsonschema_rs.ReferencingError, ValueError)):
         jsonschema_rs.Draft202012Validator(schema)
-    with pytest.warns(DeprecationWarning), pytest.raises(Exception, match="."):
-        jsonschema.Draft202012Validator(schema).validate({})
     assert listener.hits > 0
 
 

@@ -41,6 +41,11 @@ SCHEMA_CONDITIONS: Mapping[str, str] = MappingProxyType(
 )
 """Conditions of the rules that the schema checks."""
 
+_DOCUMENTS = MappingProxyType(
+    {"P2P_ROLE_FILLED_BY": "EnergyContract", "P2P_TARIFF": "EnergyCoordination"}
+)
+"""Schema documents by beginnings of the codes that stand in them; else it is the contract's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -71,8 +76,9 @@ def catalogue() -> Mapping[str, Entry]:
 
 def _of_schema(code: str) -> Entry:
     condition = SCHEMA_CONDITIONS[code]
-    text, module = RULE_TEXTS[code], "schema/EnergyContractP2PTrade/v1/attributes.yaml"
-    return Entry(code, "schema", Severity.ERROR, condition, text, module)
+    documents = (name for start, name in _DOCUMENTS.items() if code.startswith(start))
+    module = f"schema/{next(documents, 'EnergyContractP2PTrade')}/v1/attributes.yaml"
+    return Entry(code, "schema", Severity.ERROR, condition, RULE_TEXTS[code], module)
 
 
 def _of_rules(tier: str, rules: Iterable[Rule[Any]]) -> dict[str, Entry]:
