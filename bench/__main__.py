@@ -4,10 +4,10 @@ import argparse
 import json
 import sys
 
-from bench import validate
+from bench import start, validate
 from bench.harness import to_text
 
-BENCHMARKS = {"validate": validate.run}
+BENCHMARKS = {"validate": validate.run, "start": start.run}
 
 
 def main() -> int:

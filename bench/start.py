@@ -4,10 +4,10 @@ Baseline of all: a Python that imports the full application, which is what a com
 not look after its imports would pay each time.
 """
 
-import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -50,17 +50,7 @@ def _candidate(name: str, words: list[str]) -> Candidate:
     return Candidate(name, version("p2ptrade"), _python("-m", "adapter", *words), 1)
 
 
-class _Process:
-    """One process to time, which must end well."""
-
-    def __init__(self, command: list[str]) -> None:
-        self._command = command
-
-    def __call__(self) -> None:
-        subprocess.run(
-            self._command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, env=dict(os.environ)
-        )
-
-
-def _python(*words: str) -> _Process:
-    return _Process([sys.executable, *words])
+def _python(*words: str) -> Callable[[], object]:
+    """Return a function that runs one process, which must end well."""
+    command = [sys.executable, *words]
+    return lambda: subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)

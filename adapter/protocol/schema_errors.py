@@ -52,6 +52,12 @@ CODES = MappingProxyType(
 """Code of a keyword; any other is SCH_SCHEMA_VALIDATION_FAILED. Source: section 8, stage 6."""
 OTHER = "SCH_SCHEMA_VALIDATION_FAILED"
 
+DATE_TIME_PATTERN = (
+    r"^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
+    r"([Zz]|[+-][0-9]{2}:[0-9]{2})$"
+)
+"""Pattern of the schema DateTime, beside its format."""
+
 RULE_TEXTS = MappingProxyType(
     {
         "P2P_ROLE_FILLED_BY": "{role} is filled but filledBy is missing",
@@ -288,6 +294,8 @@ def _expected(failure: Failure) -> str:
             return "one of " + ", ".join("null" if o is None else str(o) for o in wanted)
         case "const":
             return shown(wanted)
+        case "pattern" if wanted == DATE_TIME_PATTERN:
+            return "a date-time"  # as for the format, which one engine checks more loosely
         case "anyOf":
             return "one of " + ", ".join(n for option in wanted for n in option.get("required", ()))
         case _:

@@ -103,8 +103,12 @@ def _is_integer(_checker: object, value: object) -> bool:
 
 
 def _is_date_time(value: object) -> bool:
-    if not isinstance(value, str) or value[:1] == "0":
-        return True  # years below 1000 are left to the pattern, as the fast engine does
+    if not isinstance(value, str):
+        return True
+    if value[:1] == "0":
+        # Years below 1000 are dates to the fast engine; the pattern refuses them. 2000 years later
+        # the calendar is the same.
+        value = f"2{value[1:]}"
     try:
         instant = parse_instant(value)
     except ValueError:

@@ -228,7 +228,7 @@ def curves(draw: Draw, currency: str, power: Decimal) -> Message:
     """Give the curve of a buyer or seller with room for a power."""
     far = power + (1 if power > 0 else -1)
     inner = draw(st.lists(st.integers(1, 9), max_size=3))
-    levels = sorted([Decimal(0), far, *(far * tenth / 10 for tenth in inner)])
+    levels = sorted([Decimal(0), far, *(far // 10 * tenth for tenth in inner)])
     prices = sorted(draw(st.lists(NUMBERS, min_size=len(levels), max_size=len(levels))))
     points = [{"price": p, "powerKW": kw} for p, kw in zip(prices, levels, strict=True)]
     return {

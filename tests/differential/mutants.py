@@ -167,6 +167,7 @@ def _curve(terms: Message) -> Message:
     return found
 
 
+_ENERGY = {"type": "ENERGY", "price": 1}
 Breaker = Callable[[Message], object]
 BUYER = ("BUYER", "CONSUMER")
 AGENT = "MARKET_CLEARING_AGENT"
@@ -280,7 +281,6 @@ BREAKERS: dict[str, dict[str, Breaker]] = {
     },
 }
 """Changes after which no contract of the mode may pass both tiers."""
-_ENERGY = {"type": "ENERGY", "price": 1}
 
 
 def _two_currencies(terms: Message) -> None:

@@ -16,7 +16,7 @@ from adapter.formula.grammar import MAX_FLOWS
 from adapter.protocol.actions import Action
 from adapter.protocol.role_inputs import ENVELOPE_TYPES, ROLE_INPUTS
 from adapter.protocol.rules import ALL_RULES
-from adapter.protocol.schema_errors import RULE_TEXTS
+from adapter.protocol.schema_errors import DATE_TIME_PATTERN, RULE_TEXTS
 from adapter.protocol.schemas import Schemas
 from adapter.store import documents
 from adapter.store.documents import (
@@ -110,7 +110,7 @@ def test_the_loader_makes_decimals() -> None:
 def test_the_kept_bundle_is_that_of_the_documents() -> None:
     raw = (data_folder("schema") / KEPT).read_bytes()
     assert json.loads(raw, parse_float=Decimal) == kept(), "run: python -m tests.make_bundle"
-    assert BUNDLE == bundle(DOCUMENTS)
+    assert bundle(DOCUMENTS) == BUNDLE
 
 
 def test_a_kept_bundle_of_other_documents_does_not_count(
@@ -184,3 +184,7 @@ def test_the_folder_comes_from_the_package_or_the_checkout(
 
 def test_code_and_schema_allow_the_same_number_of_flows() -> None:
     assert schema("EnergyContract.RevenueFlows")["properties"]["flows"]["maxItems"] == MAX_FLOWS
+
+
+def test_the_text_for_date_times_knows_their_pattern() -> None:
+    assert schema("EnergyContract.DateTime")["pattern"] == DATE_TIME_PATTERN
