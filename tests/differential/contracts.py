@@ -81,7 +81,7 @@ def _envelope_type(name: str, value: object) -> str:
         return "DATE_TIME"
     if isinstance(value, dict):
         return "OFFER_CURVE" if name == "offerCurve" else "OBJECT"
-    return "STRING" if isinstance(value, str) else "NUMBER"
+    return "STRING" if value is None or isinstance(value, str) else "NUMBER"
 
 
 def _filled(name: str, platform: str, values: Message) -> Message:

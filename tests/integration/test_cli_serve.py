@@ -196,7 +196,7 @@ def test_tools_beside_a_live_ledger(folder: DemoFolder, nodes: Nodes) -> None:
 
     regulator = ("--node", grid.base_url, "--token", grid.operator_tokens["rec.example"])
     state = json.loads(p2ptrade("contracts", "state", "--json", *regulator).stdout)
-    assert (state["seq"], state["totals"]["USD"]) == (12, "25.00")
+    assert (state["seq"], state["totals"]["cash"]) == (12, "25.00")
     events = p2ptrade("contracts", "events", "--json", *regulator).stdout.splitlines()
     names = [json.loads(event)["name"] for event in events]
     assert (names[0], names[-1]) == ("Initialized", "Deposited")

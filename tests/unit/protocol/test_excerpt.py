@@ -8,6 +8,7 @@ import pytest
 from adapter.protocol.excerpt import MAX_EXPLAINED, excerpt, has_more_than
 from adapter.protocol.schemas import Schemas
 from adapter.protocol.schemas_py import PythonSchemas
+from adapter.protocol.validation import SchemaEngine
 from adapter.store.documents import load_bundle
 from tests.unit.protocol.messages import Message, contract, dlv, f, inputs, o
 
@@ -42,7 +43,9 @@ FLOODS = [
 
 @pytest.mark.parametrize("engine", ENGINES, ids=["rs", "py"])
 @pytest.mark.parametrize("name", FLOODS)
-def test_s18_a_flood_of_faults_is_explained_in_bounded_time(name: str, engine: Any) -> None:
+def test_s18_a_flood_of_faults_is_explained_in_bounded_time(
+    name: str, engine: SchemaEngine
+) -> None:
     action, message = flood(name)
     found = engine.check(action, message)
     assert 1 <= len(found) <= 100
@@ -55,7 +58,7 @@ def test_both_engines_explain_a_flood_alike(name: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=["rs", "py"])
-def test_a_large_valid_message_has_nothing_to_explain(engine: Any) -> None:
+def test_a_large_valid_message_has_nothing_to_explain(engine: SchemaEngine) -> None:
     message = dlv()
     readings = message["message"]["order"]["beckn:fulfillments"][0]["beckn:attributes"]
     readings["meterReadings"] = readings["meterReadings"] * 500
@@ -64,7 +67,7 @@ def test_a_large_valid_message_has_nothing_to_explain(engine: Any) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=["rs", "py"])
-def test_a_fault_behind_the_excerpt_is_reported_at_the_root(engine: Any) -> None:
+def test_a_fault_behind_the_excerpt_is_reported_at_the_root(engine: SchemaEngine) -> None:
     message = o()
     offers = message["message"]["catalogs"][0]["beckn:offers"]
     offers[:] = [offers[0]] * 400 + [{**offers[0], "beckn:offerAttributes": {"offerId": 1}}]
