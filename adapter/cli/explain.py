@@ -155,7 +155,10 @@ class _Page:
         )
         self._table("Tariff", numbers, rows)
         parts = ("unit_price", "total", "vat")
-        self._line(", ".join(f"{part.replace('_', ' ')} {tariff[part]}" for part in parts))
+        text = ", ".join(f"{part.replace('_', ' ')} {tariff[part]}" for part in parts)
+        if tariff.get("bound"):
+            text += f", held at {tariff['bound']}"
+        self._line(text + ("; even power assumed" if tariff.get("assumed_profile") else ""))
 
     def _cap(self, cap: Mapping[str, Any] | None) -> None:
         if cap is None:

@@ -13,7 +13,20 @@ from adapter.protocol.rules import check_message
 from adapter.protocol.schemas import Schemas
 from adapter.protocol.schemas_py import PythonSchemas
 from adapter.store.documents import load_bundle
-from tests.unit.protocol.messages import Message, casc, contract, dlv, f, o, p, q
+from tests.unit.protocol.messages import (
+    Message,
+    casc,
+    contract,
+    dlv,
+    f,
+    m,
+    m_init,
+    o,
+    p,
+    q,
+    t,
+    t_delivered,
+)
 
 BUNDLE = load_bundle()
 FAST = Schemas(BUNDLE)
@@ -25,6 +38,10 @@ BUILDERS: dict[str, Callable[[], Message]] = {
     "D": dlv,
     "Q": q,
     "casc": casc,
+    "T": t,
+    "T delivered": lambda: t_delivered(("16:00", 0), ("22:00", 30)),
+    "M": m,
+    "M init": m_init,
 }
 
 LEAVES = st.one_of(
