@@ -349,6 +349,11 @@ def test_the_first_gap_is_found_before_anything_is_delivered() -> None:
     high = tariff(element(energy("1"), min_kwh=n("0.5")))
     assert gap(high, MONDAY, "30") == "Mon 17:00 0"
     assert gap(TIERS, MONDAY, None) is None
+    inside = tariff(
+        element(energy("1"), max_kwh=n("50")),
+        element(energy("1"), min_kwh=n("10"), max_kwh=n("30")),
+    )
+    assert gap(inside, MONDAY, None) == "Mon 17:00 50"
 
 
 @pytest.mark.parametrize(
@@ -371,6 +376,17 @@ def test_hostile_tariff_of_many_elements_is_given_up() -> None:
     )
     with pytest.raises(TariffError, match="200000 steps"):
         price(many, window("2026-01-01T00:00", "2026-12-31T00:00"), "1")
+
+
+def test_hostile_profile_of_odd_lengths_is_given_up() -> None:
+    # 300 intervals of different lengths, each cut at 08:00, have no common measure
+    day_ms, start = 24 * HOUR_MS, parse_instant("2026-01-01T07:59:30Z")
+    pieces = [
+        ProfilePiece(start + i * day_ms, start + i * day_ms + 60_000 + i, n("1"))
+        for i in range(300)
+    ]
+    with pytest.raises(TariffError, match="no common measure"):
+        price(MORNING, DeliveryInterval(start, start + 365 * day_ms), "300", profile=pieces)
 
 
 def test_a_year_of_hours_is_priced() -> None:

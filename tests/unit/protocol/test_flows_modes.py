@@ -183,6 +183,12 @@ def test_the_settled_energy_under_another_basis_is_no_matter_of_a_tariff() -> No
     assert amounts(report) == ["7.00"]
 
 
+def test_a_profile_is_that_of_what_was_delivered() -> None:
+    terms = with_formula(t, FORMULA_3.replace("deliveredQuantity)", "30)"))
+    host = {"delivered": Energy.from_kwh(29), "profile": metered("24", "5")}
+    assert amounts(flow_report(terms, **host)) == ["6.766667"]  # 7.00 / 30 x 29
+
+
 def test_a_tariff_in_an_envelope_is_the_same() -> None:
     message = t()
     seller = inputs(message, "SELLER")
@@ -347,6 +353,11 @@ def test_literal_values_do_not_know_the_hours() -> None:
     assert amounts(report) == ["-0.37291", "0.37291", "0.009434", "0.009434"]
     assert report.trade_cap is not None
     assert str(report.trade_cap.contracted) == "1.179245"
+    terms = with_parameters(m, deliveryWindow=window)
+    terms["roles"][3]["roleInputs"]["buyer_trade_cap"] = d("1.179245")
+    cap = flow_report(terms).trade_cap
+    assert cap is not None
+    assert not cap.within  # 1.17924525 kWh
 
 
 def test_a_flow_that_is_not_standard_counts_as_written() -> None:

@@ -145,6 +145,12 @@ def test_a_key_once_seen_may_not_change_though_it_was_not_repeated() -> None:
     assert "P2P_HIST_TERM_CHANGED" in codes(m_init(), m_on_init(), whole, part, changed)
 
 
+def test_a_key_that_was_added_later_may_not_change_either() -> None:
+    first, whole = cleared({LOAD: "-4.716981"}), m()
+    changed = cleared({LOAD: "-4.716981", PV: "4.7"})
+    assert "P2P_HIST_TERM_CHANGED" in codes(m_init(), m_on_init(), first, whole, changed)
+
+
 def test_the_cascade_of_a_market_repeats_what_its_participants_said() -> None:
     def cascaded(build: Build) -> Message:
         message = at(

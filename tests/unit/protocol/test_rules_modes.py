@@ -430,7 +430,11 @@ CASES: list[tuple[str, str, Severity | None, Build, tuple[Step, ...]]] = [
         "P2P_CYCLE_AMOUNT",
         None,
         lambda: t_delivered(("16:00", 0), ("20:00", 24), ("22:00", 29)),
-        (),
+        (
+            lambda x: delivery(x)["settlementCycles"][0].update(
+                amount=d("9.36"), breakdown={"energyCost": d("7.80"), "vat": d("1.56")}
+            ),
+        ),
     ),
     (
         "VAT inside the flow",
@@ -526,6 +530,13 @@ CASES: list[tuple[str, str, Severity | None, Build, tuple[Step, ...]]] = [
     ),
     ("rounding of two keys", "P2P_CLEARED_BALANCE", None, m, (clear(pv_example=d("4.716983")),)),
     ("more than that", "P2P_CLEARED_BALANCE", E_, m, (clear(pv_example=d("4.716984")),)),
+    (
+        "two prosumers are the whole market",
+        "P2P_CLEARED_BALANCE",
+        E_,
+        m,
+        (clear(load_example=0),),
+    ),
     (
         "one prosumer with both signs shown",
         "P2P_CLEARED_PARTIAL",
@@ -632,7 +643,7 @@ CASES: list[tuple[str, str, Severity | None, Build, tuple[Step, ...]]] = [
         "P2P_CURRENCY_MISMATCH",
         None,
         m,
-        (*INIT, open_role("PROSUMER"), lambda x: contract(x)["roles"].reverse()),
+        (*INIT, open_role("PROSUMER")),
     ),
 ]
 
