@@ -31,9 +31,6 @@ costs some tenths of a second."""
 MAX_WINDOW_MS = 366 * 86_400_000
 EARLIEST_MS, LATEST_MS = 0, 32_503_680_000_000
 """1970 and 3000: years that every calendar and time zone knows."""
-MAX_BITS = 2_048
-"""Bits of the running total's denominator: intervals of thousands of odd lengths have no common
-one, and each sum would take longer than the last."""
 WH_PER_KWH = 1_000
 MS_PER_SECOND = 1_000
 MS_PER_HOUR = 3_600_000
@@ -151,9 +148,6 @@ class _EnergyWalk:
         choices = self._clock.choices(part, Component.ENERGY)
         duration = part.end_ms - part.start_ms
         target = self._total + kwh
-        if target.denominator.bit_length() > MAX_BITS:
-            msg = "the intervals of the profile have no common measure"
-            raise TariffError(TOO_LARGE, msg)
         at = part.start_ms
         while self._total < target:
             self._clock.spend(len(choices))

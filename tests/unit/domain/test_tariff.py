@@ -378,15 +378,18 @@ def test_hostile_tariff_of_many_elements_is_given_up() -> None:
         price(many, window("2026-01-01T00:00", "2026-12-31T00:00"), "1")
 
 
-def test_hostile_profile_of_odd_lengths_is_given_up() -> None:
-    # 300 intervals of different lengths, each cut at 08:00, have no common measure
-    day_ms, start = 24 * HOUR_MS, parse_instant("2026-01-01T07:59:30Z")
-    pieces = [
-        ProfilePiece(start + i * day_ms, start + i * day_ms + 60_000 + i, n("1"))
-        for i in range(300)
-    ]
-    with pytest.raises(TariffError, match="no common measure"):
-        price(MORNING, DeliveryInterval(start, start + 365 * day_ms), "300", profile=pieces)
+def test_hostile_profile_of_odd_lengths_takes_no_time() -> None:
+    # 2 500 intervals fill a body; the sum of their parts has a denominator of 34 000 bits
+    hours = tariff(
+        *(element(energy("0.1"), times=f"{h:02}:00-{(h + 1) % 24:02}:00") for h in range(24))
+    )
+    start = at = parse_instant("2026-01-01T00:30:00Z")
+    pieces = []
+    for i in range(2_500):
+        end = at + HOUR_MS + 2 * i + 1
+        pieces.append(ProfilePiece(at, end, n("1")))
+        at = end
+    assert price(hours, DeliveryInterval(start, at), "2500", profile=pieces).total == 250
 
 
 def test_a_year_of_hours_is_priced() -> None:

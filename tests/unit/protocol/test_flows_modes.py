@@ -185,8 +185,8 @@ def test_the_settled_energy_under_another_basis_is_no_matter_of_a_tariff() -> No
 
 def test_a_profile_is_that_of_what_was_delivered() -> None:
     terms = with_formula(t, FORMULA_3.replace("deliveredQuantity)", "30)"))
-    host = {"delivered": Energy.from_kwh(29), "profile": metered("24", "5")}
-    assert amounts(flow_report(terms, **host)) == ["6.766667"]  # 7.00 / 30 x 29
+    report = flow_report(terms, delivered=Energy.from_kwh(29), profile=metered("24", "5"))
+    assert amounts(report) == ["6.766667"]  # 7.00 / 30 x 29
 
 
 def test_a_tariff_in_an_envelope_is_the_same() -> None:
