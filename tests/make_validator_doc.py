@@ -99,8 +99,8 @@ One object per file: `file`, `action`, `dialect`, `mode`, `valid`, `errors`, `fi
 `{"tier", "severity", "rule", "code", "path", "message", "wire_code"}`: `tier` is `schema` or
 `semantic`, `path` a JSONPath from `$`, `wire_code` the code of the refusal that a live message
 would get. `dialect` is told by the shape of the keys; there are schemas for `draft` only so far, so
-a message of another dialect is judged by these: it fails for what it lacks, and objects of an unknown
-type are not checked (`P2P_TYPE_UNKNOWN`).
+a message of another dialect is judged by these: it fails for what it lacks, and objects of an
+unknown type are not checked (`P2P_TYPE_UNKNOWN`).
 
 ## In a build
 

@@ -96,11 +96,6 @@ class DeliveryInterval:
             msg = f"{format_instant(self.end_ms)} is not after {format_instant(self.start_ms)}"
             raise QuantityError(msg)
 
-    @property
-    def on_grid(self) -> bool:
-        """Return whether both ends lie on the 15-minute grid."""
-        return self.start_ms % EPOCH_MS == 0 and self.end_ms % EPOCH_MS == 0
-
     def epochs(self) -> range:
         """Return the start instants, in ms, of the 15-minute intervals inside."""
         return range(self.start_ms, self.end_ms, EPOCH_MS)

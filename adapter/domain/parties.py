@@ -1,4 +1,4 @@
-"""Who takes part: node roles and contract roles."""
+"""Who takes part: roles of nodes, and sides of a transaction."""
 
 from enum import StrEnum
 
@@ -18,14 +18,3 @@ class Side(StrEnum):
     BAP = "bap"
     BPP = "bpp"
     GRID_OPERATOR = "grid_operator"
-
-
-class ContractRole(StrEnum):
-    """Roles of an energy contract. CONSUMER on the wire is read as BUYER."""
-
-    BUYER = "BUYER"
-    SELLER = "SELLER"
-    PROSUMER = "PROSUMER"
-    MARKET_CLEARING_AGENT = "MARKET_CLEARING_AGENT"
-    AGGREGATOR = "AGGREGATOR"
-    GRID_OPERATOR = "GRID_OPERATOR"

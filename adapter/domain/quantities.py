@@ -183,8 +183,3 @@ def cost(energy: Energy, price: UnitPrice) -> Money:
     Every sum of such legs is exact.
     """
     return Money(divide_half_even(energy.micro_kwh * price.micro_per_kwh, MICRO), price.currency)
-
-
-def cost_ceiling(energy: Energy, price: UnitPrice) -> Money:
-    """Return the smallest amount that surely covers `cost(energy, price)`: used for holds."""
-    return Money(-(-energy.micro_kwh * price.micro_per_kwh // MICRO), price.currency)

@@ -97,11 +97,6 @@ class Tariff:
     """Bound of the unit price per kWh, without VAT."""
     max_price: Fraction | None = None
 
-    @property
-    def reads_the_clock(self) -> bool:
-        """Return whether the price depends on local time."""
-        return any(e.start_minute is not None or e.weekdays for e in self.elements)
-
 
 class ProfilePiece(NamedTuple):
     """Metered energy of `[start_ms, end_ms)`, at even power."""

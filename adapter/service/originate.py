@@ -15,7 +15,7 @@ from adapter.domain.instants import parse_duration
 from adapter.domain.parties import Side
 from adapter.domain.trade import Peer, Trade, TradeState
 from adapter.protocol import strict_json
-from adapter.protocol.actions import REQUESTS, UNSOLICITED_CALLBACKS, Action
+from adapter.protocol.actions import UNSOLICITED_CALLBACKS, Action
 from adapter.protocol.callback_url import check_callback_url
 from adapter.protocol.contexts import (
     CALLBACK_TTL_MS,
@@ -293,7 +293,3 @@ def _ttl_ms(given: Mapping[str, Any], default_ms: int) -> int:
         return parse_duration(str(given["ttl"]))
     except ValueError as error:
         raise WireError("CTX_INVALID_FIELD", str(error), path="$.context.ttl") from None
-
-
-CALLER_ACTIONS = frozenset(REQUESTS)
-"""Actions of `/bap/caller`."""

@@ -58,10 +58,6 @@ class UnitOfWork(Protocol):
         """Return the stored message, if it was received before."""
         ...
 
-    def answers_to(self, sender: str, message_id: str, action: str) -> Sequence[InboxRow]:
-        """Return all variants of one callback received from `sender`."""
-        ...
-
     def add_inbox_row(self, row: InboxRow) -> None:
         """Keep a message and its reply; the key must be new."""
         ...

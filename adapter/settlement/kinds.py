@@ -133,11 +133,6 @@ def _id_kind(title: str, *, reserved: bool = True) -> Kind:
     return Kind(title, {"type": "string", "pattern": f"^{ID_PATTERN}$"}, _as_text, check)
 
 
-def is_id(value: object) -> bool:
-    """Return whether `value` may be an id."""
-    return isinstance(value, str) and _ID.fullmatch(value) is not None
-
-
 def _decode_window(name: str, wire: object) -> dict[str, int]:
     if isinstance(wire, str) and wire.count("/") == 1:
         start, end = wire.split("/")

@@ -14,9 +14,9 @@ _COLUMNS = names(INBOX_COLUMNS)
 _ADD = f"""
 INSERT INTO inbox ({_COLUMNS}, transaction_number) VALUES ({places(INBOX_COLUMNS)}, ?)
 """
-_VARIANTS = f"SELECT {_COLUMNS} FROM inbox WHERE sender = ? AND message_id = ? AND action = ?"
-_ONE = f"{_VARIANTS} AND variant = ?"
-_ALL = f"{_VARIANTS} ORDER BY id"
+_ONE = f"""
+SELECT {_COLUMNS} FROM inbox WHERE sender = ? AND message_id = ? AND action = ? AND variant = ?
+"""
 _OF_TRANSACTION = f"SELECT {_COLUMNS} FROM inbox WHERE transaction_number = {NUMBER} ORDER BY id"
 
 _FINISHED = names([f"'{state.value}'" for state in FINISHED])
@@ -45,11 +45,6 @@ class InboxTable(Table):
         """Return the stored message, if it was received before."""
         found = self._connection.execute(_ONE, (sender, message_id, action, variant)).fetchone()
         return None if found is None else inbox_from(found)
-
-    def answers_to(self, sender: str, message_id: str, action: str) -> Sequence[InboxRow]:
-        """Return all variants of one callback received from `sender`, in order of arrival."""
-        found = self._connection.execute(_ALL, (sender, message_id, action))
-        return [inbox_from(values) for values in found]
 
     def add_inbox_row(self, row: InboxRow) -> None:
         """Keep a message and its reply; the key must be new."""

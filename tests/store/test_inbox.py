@@ -35,15 +35,3 @@ async def test_a_key_is_stored_once(store: Store) -> None:
     kept = await store.read(lambda unit: unit.inbox_row(BAP, "m1", "init", ""))
     assert kept is not None
     assert kept.body == b"first"
-
-
-async def test_answers_are_all_variants_in_order_of_arrival(store: Store) -> None:
-    rows = [inbox_row(action="on_status", variant=variant) for variant in ("b", "a", "c")]
-    others = [
-        inbox_row(action="on_status", sender="other.example"),
-        inbox_row(action="on_init"),
-        inbox_row("m2", action="on_status"),
-    ]
-    for row in [*rows, *others]:
-        await store.write(lambda unit, row=row: unit.add_inbox_row(row))  # type: ignore[misc]
-    assert await store.read(lambda unit: unit.answers_to(BAP, "m1", "on_status")) == rows
