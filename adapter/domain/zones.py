@@ -5,7 +5,7 @@ other side of a trade, so only names of the shape of the tz database are looked 
 """
 
 import re
-from datetime import tzinfo
+from datetime import UTC, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -24,6 +24,8 @@ def find_zone(name: str) -> tzinfo | None:
 
 @lru_cache(maxsize=CACHED_ZONES)
 def _find(name: str) -> tzinfo | None:
+    if name == "UTC":
+        return UTC  # also where there is no data at all
     if not _NAME.fullmatch(name) or name.partition("/")[0] in _NOT_PUBLIC:
         return None
     try:

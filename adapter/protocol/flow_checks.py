@@ -23,6 +23,9 @@ from adapter.protocol.role_inputs import canonical_role
 
 MAX_AMOUNT = 10**12
 """Largest amount of one flow, in currency units. Source: rule P2P_FLOW_VALUE."""
+MAX_EVALUATIONS = 4_000
+"""Flows times prosumers of one contract: a market of 1 000 needs half of it, and they take about
+a tenth of a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,10 @@ class FlowChecks:
         prosumers: tuple[Prosumer | None, ...] = (None,)
         if read.per_prosumer or PROSUMER in {payer, payee}:
             prosumers = self.market.prosumers or (None,)
+            if len(prosumers) * len(self.view.flows) > MAX_EVALUATIONS:
+                msg = f"the contract needs more than {MAX_EVALUATIONS} evaluations"
+                yield FlowCheck(index, flow, read, FormulaError(VALUE, msg))
+                return
         for prosumer in prosumers:
             yield self._evaluate(index, Flow(payer, payee, text, None, (), prosumer), read)
 

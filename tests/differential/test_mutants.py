@@ -30,7 +30,6 @@ PER_CONTRACT = 35
 CONTRACTS = -(-MUTANTS // (len(MODES) * PER_CONTRACT))
 many = settings(
     max_examples=CONTRACTS,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 SEEDS = st.integers(0, 2**32)
@@ -92,7 +91,7 @@ def test_the_rules_read_every_mutant_that_passed_its_schema(mode: str) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_valid_contract_is_accepted_and_its_positions_sum_to_zero(mode: str) -> None:
-    @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
     @given(terms=contracts(mode))
     def judge(terms: Message) -> None:
         action, message = in_message(terms)
@@ -114,7 +113,6 @@ def test_a_valid_contract_is_accepted_and_its_positions_sum_to_zero(mode: str) -
 def test_a_broken_contract_is_never_accepted(mode: str, name: str) -> None:
     @settings(
         max_examples=max(8, CONTRACTS // 10),
-        deadline=None,
         suppress_health_check=[HealthCheck.too_slow],
     )
     @given(terms=contracts(mode))

@@ -13,6 +13,9 @@ from adapter.protocol.rules.message import ContractCase
 from adapter.protocol.rules.rule import FIXED_AND_TARIFF, Hit, Rule
 from adapter.protocol.standard_flows import STANDARD_FLOWS, standard_forms
 
+MAX_REFERENCES = 20
+"""References that one finding names: a flow of a market has one for each prosumer."""
+
 
 def missing(case: ContractCase) -> Iterator[Hit]:
     """The flows that mode and roles require are present."""
@@ -86,7 +89,9 @@ def unbound(case: ContractCase) -> Iterator[Hit]:
                 names = missing_of.setdefault(_formula_path(case, check), {})
                 names.setdefault(str(reference))
     for path, names in missing_of.items():
-        yield Hit(path, {"refs": ", ".join(names)}, severity)
+        shown = [*names][:MAX_REFERENCES]
+        more = [f"and {len(names) - len(shown)} more"] if len(names) > len(shown) else []
+        yield Hit(path, {"refs": ", ".join(shown + more)}, severity)
 
 
 def nonstandard(case: ContractCase) -> Iterator[Hit]:

@@ -274,7 +274,11 @@ class ContractCase:
 
     def curve_of(self, role: RoleView) -> Offered | None:
         """Return the offer curve of a role."""
-        return next((offered for offered in self.curves if offered.role is role), None)
+        return self._curve_by_role.get(role.index)
+
+    @cached_property
+    def _curve_by_role(self) -> dict[int, Offered]:
+        return {offered.role.index: offered for offered in self.curves}
 
     @cached_property
     def gap(self) -> TariffError | None:

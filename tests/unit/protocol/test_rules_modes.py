@@ -691,6 +691,36 @@ def test_the_loss_of_the_agent_is_named() -> None:
     assert finding.message == "MARKET_CLEARING_AGENT loses -0.094341 EUR"
 
 
+def crowd(message: Message, count: int, flows: int) -> None:
+    """Fill a market with prosumers and flows."""
+    one = of_platform(message, PV)
+    contract(message)["roles"][1:3] = [
+        {
+            **one,
+            "filledBy": f"p{n}.example",
+            "roleInputs": {**one["roleInputs"], "sourceMeterId": f"MP-{n}"},
+        }
+        for n in range(count)
+    ]
+    contract(message)["revenueFlows"]["flows"] *= flows // 2
+    inputs(message, AGENT)["clearedPower"] = {}
+
+
+def test_hostile_market_of_many_flows_for_many_prosumers_is_not_computed() -> None:
+    message = m()
+    crowd(message, 500, 64)
+    hits = {x.code for x in check_message("on_confirm", message)}
+    assert "P2P_FLOW_VALUE" in hits
+
+
+def test_a_finding_names_some_of_many_prosumers() -> None:
+    message = m()
+    crowd(message, 500, 2)
+    texts = [x.params["refs"] for x in findings(message) if x.code == "P2P_FLOW_UNBOUND"]
+    assert len(texts) == 2
+    assert all(text.endswith("and 480 more") for text in texts)
+
+
 def profile(*energies: str) -> list[ProfilePiece]:
     """Return metered energies before and after 20:00Z."""
     marks = [parse_instant(f"{DAY}{time}:00:00Z") for time in ("16", "20", "22")]
