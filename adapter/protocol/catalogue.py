@@ -10,7 +10,7 @@ from typing import Any
 from adapter.domain.errors import WireError
 from adapter.domain.instants import format_instant
 from adapter.domain.offers import Offer
-from adapter.domain.quantities import Energy, UnitPrice, to_decimal
+from adapter.domain.quantities import Energy, UnitPrice
 from adapter.protocol.contract import (
     CONTRACT_PATH,
     REQUIRED_INPUTS,
@@ -29,6 +29,7 @@ from adapter.protocol.orders import (
     P2P_CONTEXT,
     RESOURCE_CONTEXT,
     contract_of,
+    exact,
     first_id,
     item_energy,
     number,
@@ -49,13 +50,13 @@ def seller_inputs(offer: Offer) -> dict[str, Any]:
     inputs: dict[str, Any] = {
         "sourceMeterId": offer.source_meter_id,
         "sourceType": offer.source_type,
-        "pricePerKWh": _decimal(offer.price_micro_per_kwh),
+        "pricePerKWh": exact(offer.price_micro_per_kwh),
         "currency": offer.currency,
     }
     if offer.minimum_micro_kwh is not None:
-        inputs["minimumQuantity"] = _decimal(offer.minimum_micro_kwh)
+        inputs["minimumQuantity"] = exact(offer.minimum_micro_kwh)
     if offer.maximum_micro_kwh is not None:
-        inputs["maximumQuantity"] = _decimal(offer.maximum_micro_kwh)
+        inputs["maximumQuantity"] = exact(offer.maximum_micro_kwh)
     if offer.valid_until_ms is not None:
         start = offer.created_ms if offer.valid_from_ms is None else offer.valid_from_ms
         inputs["validityWindow"] = {
@@ -147,7 +148,7 @@ def catalogue_offer(offer: Offer, me: Identity, *, cascades: bool) -> dict[str, 
         "beckn:items": [offer.item_id],
         "beckn:price": {
             "@type": "schema:PriceSpecification",
-            "schema:price": _decimal(offer.price_micro_per_kwh),
+            "schema:price": exact(offer.price_micro_per_kwh),
             "schema:priceCurrency": offer.currency,
             "schema:unitText": "kWh",
         },
@@ -265,10 +266,6 @@ def _check_seller_inputs(given: Mapping[str, Any], promised: Mapping[str, Any]) 
 
 def _flow(payer: str, payee: str, formula: str) -> dict[str, Any]:
     return {"from": payer, "to": payee, "formula": formula}
-
-
-def _decimal(micro: int) -> Any:
-    return number(to_decimal(micro))
 
 
 def unit_price(offer: Offer) -> UnitPrice:

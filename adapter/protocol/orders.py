@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from adapter.domain.errors import QuantityError, WireError
-from adapter.domain.quantities import Energy, Money, UnitPrice, cost
+from adapter.domain.quantities import Energy, Money, UnitPrice, cost, to_decimal
 from adapter.domain.trade import TradeState
 from adapter.protocol.contract import inputs_of
 
@@ -194,6 +194,11 @@ def _price(amount: Money) -> dict[str, Any]:
         "schema:price": number(amount.amount),
         "schema:priceCurrency": amount.currency,
     }
+
+
+def exact(micro: int) -> Decimal | int:
+    """Return millionths as the number on the wire."""
+    return number(to_decimal(micro))
 
 
 def number(value: Decimal) -> Decimal | int:

@@ -7,8 +7,7 @@ allocated to the seller. Source: contract specification, section 11.
 from typing import Any
 
 from adapter.domain.instants import format_instant
-from adapter.domain.quantities import to_decimal
-from adapter.protocol.orders import DELIVERY_CONTEXT, number
+from adapter.protocol.orders import DELIVERY_CONTEXT, exact
 from adapter.settlement import AgreementState, AgreementView, Transaction, TransactionState
 
 _DONE = frozenset({AgreementState.SETTLED, AgreementState.DELIVERED})
@@ -23,7 +22,7 @@ def delivery_report(view: AgreementView, now_ms: int) -> dict[str, Any]:
         "@type": "EnergyTradeDelivery",
         "deliveryStatus": status,
         "deliveryMode": "GRID_INJECTION",
-        "deliveredQuantity": _exact(view.delivered_seller),
+        "deliveredQuantity": exact(view.delivered_seller),
         "deliveryStartTime": format_instant(view.terms.start_ms),
         "deliveryEndTime": format_instant(view.terms.end_ms)
         if status in ("COMPLETED", "FAILED")
@@ -62,9 +61,9 @@ def _readings(view: AgreementView) -> list[dict[str, Any]]:
 def _reading(at_ms: int, register: int, rise: int) -> dict[str, Any]:
     return {
         "timestamp": format_instant(at_ms),
-        "sourceReading": _exact(register),
-        "targetReading": _exact(register),
-        "energyFlow": _exact(rise),
+        "sourceReading": exact(register),
+        "targetReading": exact(register),
+        "energyFlow": exact(rise),
     }
 
 
@@ -77,14 +76,10 @@ def _cycle(part: Transaction, view: AgreementView) -> dict[str, Any]:
         "status": "SETTLED" if settled else "PENDING",
     }
     if settled:
-        cycle["amount"] = _exact(part.value + part.wheeling)
+        cycle["amount"] = exact(part.value + part.wheeling)
         cycle["currency"] = view.currency
         cycle["breakdown"] = {
-            "energyCost": _exact(part.value),
-            "wheelingCharges": _exact(part.wheeling),
+            "energyCost": exact(part.value),
+            "wheelingCharges": exact(part.wheeling),
         }
     return cycle
-
-
-def _exact(micro: int) -> Any:
-    return number(to_decimal(micro))

@@ -19,10 +19,10 @@ from adapter.domain.intents import (
     ProposeAgreement,
     Refused,
 )
-from adapter.domain.quantities import Energy, UnitPrice, cost, to_decimal
+from adapter.domain.quantities import Energy, UnitPrice, cost
 from adapter.protocol.contract import CONTRACT_PATH, filled_role, with_role
 from adapter.protocol.flows import flow_report
-from adapter.protocol.orders import number
+from adapter.protocol.orders import exact
 from adapter.service.ports import UnitOfWork
 from adapter.settlement import (
     AgreementState,
@@ -104,11 +104,11 @@ def _view(uow: UnitOfWork, intent: Intent, now_ms: int) -> AgreementView:
 def role_inputs(view: AgreementView) -> dict[str, Any]:
     """Return the GRID_OPERATOR inputs: a snapshot at approval, without this contract."""
     return {
-        "wheelingCharges": _exact(view.terms.wheeling_rate),
-        "current_buyer_trades_total": _exact(view.buyer_cap.total),
-        "current_seller_trade_total": _exact(view.seller_cap.total),
-        "buyer_trade_cap": _exact(view.buyer_cap.cap),
-        "seller_trade_cap": _exact(view.seller_cap.cap),
+        "wheelingCharges": exact(view.terms.wheeling_rate),
+        "current_buyer_trades_total": exact(view.buyer_cap.total),
+        "current_seller_trade_total": exact(view.seller_cap.total),
+        "buyer_trade_cap": exact(view.buyer_cap.cap),
+        "seller_trade_cap": exact(view.seller_cap.cap),
     }
 
 
@@ -188,10 +188,6 @@ def _max_trade(uow: UnitOfWork, intent: ProposeAgreement, now_ms: int) -> Energy
             parts = [room(meter_id, side, slot) for slot in slots]
             rooms += [part * len(slots) for part in parts if part is not None]
     return Energy(min(rooms)) + own
-
-
-def _exact(micro: int) -> Any:
-    return number(to_decimal(micro))
 
 
 _Call = Callable[[UnitOfWork, Any, str, int], Granted]

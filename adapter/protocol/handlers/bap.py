@@ -39,6 +39,7 @@ from adapter.protocol.handlers.shared import (
     check_same_offer,
     check_same_terms,
     current_order,
+    flagged_end,
     is_late,
     news_step,
     refuse_while_pending,
@@ -199,7 +200,7 @@ def _on_news(trade: Trade, envelope: Envelope, facts: Facts) -> Decision:
     check_same_contract(envelope.order, trade.contract_id)
     step = news_step(envelope.order)
     if is_final(trade):
-        return Decision(_flagged(trade, step))
+        return Decision(flagged_end(trade, step))
     if is_late(trade, envelope) or not allows(trade, step):
         return Decision()
     if step is Step.TERMINATE:
@@ -279,13 +280,6 @@ def _ended(trade: Trade, step: Step, envelope: Envelope, ending: Ending) -> Trad
 
 def _timeout(action: Action) -> dict[str, Any]:
     return {"code": "NET_TIMEOUT", "message": f"no {action.callback.value} came in time"}
-
-
-def _flagged(trade: Trade, step: Step) -> Trade | None:
-    ends = {Step.COMPLETE: TradeState.COMPLETED, Step.TERMINATE: TradeState.TERMINATED}
-    if step not in ends or ends[step] is trade.state or "two_ends" in trade.flags:
-        return None
-    return replace(trade, flags=(*trade.flags, "two_ends"))
 
 
 # Small steps

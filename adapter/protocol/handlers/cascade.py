@@ -59,6 +59,7 @@ from adapter.protocol.handlers.shared import (
     applied,
     check_same_contract,
     current_order,
+    flagged_end,
     is_late,
     news_step,
     push,
@@ -216,7 +217,7 @@ def _on_news(trade: Trade, envelope: Envelope, facts: Facts) -> Decision:
     if leg.state is LegState.ASKING:
         return _confirm_found(trade, envelope, step, facts)
     if is_late(trade, envelope) or not allows(trade, step):
-        return Decision(_flagged(trade, step) if is_final(trade) else None)
+        return Decision(flagged_end(trade, step) if is_final(trade) else None)
     if step is Step.ACTIVATE and trade.applied_rank == ACTIVE_RANK:
         return Decision(applied(trade, envelope))
     state, delivery = delivery_of(envelope.order)
@@ -359,14 +360,6 @@ def keep_stock(trade: Trade, energy: Energy) -> tuple[Trade, tuple[StockChange, 
 
 def _is_current(trade: Trade, message_id: str) -> bool:
     return trade.leg is not None and trade.leg.request.message_id == message_id
-
-
-def _flagged(trade: Trade, step: Step) -> Trade | None:
-    """Note that the operator declared another end than the one that counts."""
-    ends = {Step.COMPLETE: TradeState.COMPLETED, Step.TERMINATE: TradeState.TERMINATED}
-    if step not in ends or ends[step] is trade.state or "two_ends" in trade.flags:
-        return None
-    return replace(trade, flags=(*trade.flags, "two_ends"))
 
 
 def _answered(trade: Trade) -> Trade:

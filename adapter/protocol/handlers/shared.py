@@ -254,3 +254,11 @@ def without_grid_operator(contract: Mapping[str, Any]) -> dict[str, Any]:
     """Return the contract without its GRID_OPERATOR role."""
     roles = [entry for entry in contract["roles"] if entry.get("role") != "GRID_OPERATOR"]
     return {**contract, "roles": roles}
+
+
+def flagged_end(trade: Trade, step: Step) -> Trade | None:
+    """Return the trade with a note that its peer declared another end; None when it did not."""
+    ends = {Step.COMPLETE: TradeState.COMPLETED, Step.TERMINATE: TradeState.TERMINATED}
+    if step not in ends or ends[step] is trade.state or "two_ends" in trade.flags:
+        return None
+    return replace(trade, flags=(*trade.flags, "two_ends"))
