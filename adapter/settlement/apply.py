@@ -170,7 +170,11 @@ def execute(
     entry = _entry(function, command, work, head, on_behalf_of)
     ledger.write(
         Changes(
-            list(work.accounts.values()), list(work.holds.values()), list(work.rows.values()), entry
+            list(work.accounts.values()),
+            list(work.holds.values()),
+            list(work.rows.values()),
+            entry,
+            tuple(work.blocks),
         )
     )
     return Receipt(
@@ -274,7 +278,7 @@ def _entry(
     }
     if on_behalf_of is not None:
         fields["on_behalf_of"] = on_behalf_of
-    return seal(fields, work.postings, work.events)
+    return seal(fields, work.postings, work.events, work.blocks)
 
 
 def _replayed(ledger: LedgerStore, before: Reply, fingerprint: str) -> Receipt:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adapter.settlement import events
+from adapter.settlement.blocks import Block
 from adapter.settlement.canonical import canonical_bytes
 from adapter.settlement.events import Event
 from adapter.settlement.postings import Posting
@@ -25,7 +26,10 @@ def entry_hash(body: bytes) -> str:
 
 
 def seal(
-    fields: Mapping[str, Any], postings: Sequence[Posting], happened: Sequence[Event]
+    fields: Mapping[str, Any],
+    postings: Sequence[Posting],
+    happened: Sequence[Event],
+    blocks: Sequence[Block] = (),
 ) -> Entry:
     """Return the entry of an accepted command.
 
@@ -34,6 +38,7 @@ def seal(
             acted for somebody, on_behalf_of.
         postings: in order; the index of one that makes a hold is part of the hold's id.
         happened: events in order.
+        blocks: rows that the entry names by their root alone.
     """
     document = {
         "v": VERSION,
@@ -41,6 +46,8 @@ def seal(
         "postings": [posting.to_journal() for posting in postings],
         "events": [events.to_journal(event) for event in happened],
     }
+    if blocks:
+        document["blocks"] = [block.to_journal() for block in blocks]
     body = canonical_bytes(document)
     return Entry(document["seq"], document["time"], entry_hash(body), body)
 

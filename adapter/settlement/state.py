@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol, TypeVar
 
+from adapter.settlement.blocks import Block
 from adapter.settlement.postings import HoldState
 
 
@@ -136,6 +137,8 @@ class Changes:
     holds: Sequence[Hold]
     rows: Sequence[RowChange]
     entry: Entry
+    blocks: Sequence[Block] = ()
+    """Rows of the entry that are too many to list in it, at most one block of a name."""
 
 
 class LedgerStore(Protocol):
@@ -151,6 +154,10 @@ class LedgerStore(Protocol):
 
     def entries(self, after: int, limit: int) -> Sequence[Entry]:
         """Return at most `limit` entries with `seq > after`, in order; -1 is before the first."""
+        ...
+
+    def block(self, seq: int, name: str) -> Block | None:
+        """Return a block of one entry."""
         ...
 
     def account(self, account_id: str) -> Account | None:

@@ -8,6 +8,7 @@ from itertools import islice
 
 from adapter.settlement.agreement_rows import Agreement, Transaction
 from adapter.settlement.commands import Command
+from adapter.settlement.contracts.expiry import overdue
 from adapter.settlement.rows import padded
 from adapter.settlement.state import LedgerStore, Span
 
@@ -26,12 +27,10 @@ def due_commands(ledger: LedgerStore, now_ms: int, limit: int) -> list[Command]:
 
 
 def _expire(ledger: LedgerStore, now_ms: int) -> list[Command]:
-    overdue = ledger.find(Agreement, "due", "", Span(end=padded(now_ms)))
-    first = next(iter(overdue), None)
-    if first is None:
+    head = ledger.head()
+    if head is None or next(overdue(ledger, now_ms), None) is None:
         return []
-    command_id = f"timer:expire:{first.due_ms}:{first.purpose}:{first.recorded_to_ms}"
-    return [Command(command_id, "registry", "expire_due", {})]
+    return [Command(f"timer:expire:{head.seq}", "registry", "expire_due", {})]
 
 
 def _record(ledger: LedgerStore, now_ms: int, limit: int) -> list[Command]:

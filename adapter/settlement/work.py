@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from adapter.domain.instants import EPOCH_MS, SECOND_MS
 from adapter.settlement import accounts
+from adapter.settlement.blocks import Block
 from adapter.settlement.events import Event, make_event
 from adapter.settlement.postings import (
     Direct,
@@ -64,6 +65,7 @@ class Work:
         self.now_ms = now_ms
         self.postings: list[Posting] = []
         self.events: list[Event] = []
+        self.blocks: list[Block] = []
         self.accounts: dict[str, Account] = {}
         self.holds: dict[str, Hold] = {}
         self.rows: dict[tuple[type[Row], str], RowChange] = {}

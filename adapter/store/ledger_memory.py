@@ -4,6 +4,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
+from adapter.settlement.blocks import Block
 from adapter.settlement.postings import HoldState
 from adapter.settlement.state import (
     EVERYTHING,
@@ -35,6 +36,7 @@ class MemoryLedger:
         self._lists: dict[tuple[str, str, str], _List] = {}
         """(sort, key) in order, by kind, name and value."""
         self._entries: list[Entry] = []
+        self._blocks: dict[tuple[int, str], Block] = {}
 
     def head(self) -> Head | None:
         """Return the last entry's number and hash."""
@@ -47,6 +49,10 @@ class MemoryLedger:
     def entries(self, after: int, limit: int) -> Sequence[Entry]:
         """Return entries with `seq > after`, in order."""
         return list(islice(self._entries, max(after + 1, 0), max(after + 1, 0) + limit))
+
+    def block(self, seq: int, name: str) -> Block | None:
+        """Return a block of one entry."""
+        return self._blocks.get((seq, name))
 
     def account(self, account_id: str) -> Account | None:
         """Return an account."""
@@ -90,6 +96,8 @@ class MemoryLedger:
             self._write_hold(hold)
         for change in changes.rows:
             self._write_row(change)
+        for block in changes.blocks:
+            self._blocks[changes.entry.seq, block.name] = block
         self._entries.append(changes.entry)
 
     def _write_hold(self, hold: Hold) -> None:

@@ -7,6 +7,7 @@ Tables: `migrations/0002_ledger.sqlite.sql`.
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 
+from adapter.settlement.blocks import Block
 from adapter.settlement.codec import decode_row, encode_row
 from adapter.settlement.postings import HoldState
 from adapter.settlement.state import (
@@ -44,6 +45,7 @@ _UNLIST = (
 )
 _LIST = "INSERT INTO ledger_lists (kind, name, value, sort, key) VALUES (?, ?, ?, ?, ?)"
 _PUT_ENTRY = "INSERT INTO ledger_entries (seq, time_ms, hash, body) VALUES (?, ?, ?, ?)"
+_PUT_BLOCK = "INSERT INTO ledger_blocks (seq, name, leaf_rows, data) VALUES (?, ?, ?, ?)"
 _ENTRY = "SELECT seq, time_ms, hash, body FROM ledger_entries"
 
 
@@ -70,6 +72,12 @@ class SqliteLedger:
         """Return entries with `seq > after`, in order."""
         query = f"{_ENTRY} WHERE seq > ? ORDER BY seq LIMIT ?"
         return [Entry(*row) for row in self._connection.execute(query, (after, limit))]
+
+    def block(self, seq: int, name: str) -> Block | None:
+        """Return a block of one entry."""
+        query = "SELECT name, data, leaf_rows FROM ledger_blocks WHERE seq = ? AND name = ?"
+        row = self._connection.execute(query, (seq, name)).fetchone()
+        return Block(*row) if row else None
 
     def account(self, account_id: str) -> Account | None:
         """Return an account."""
@@ -124,6 +132,7 @@ class SqliteLedger:
         execute_many = self._connection.executemany
         entry = changes.entry
         self._connection.execute(_PUT_ENTRY, (entry.seq, entry.time_ms, entry.hash, entry.body))
+        execute_many(_PUT_BLOCK, [(entry.seq, b.name, b.leaf_rows, b.data) for b in changes.blocks])
         execute_many(_PUT_ACCOUNT, [(a.id, a.posted, a.held) for a in changes.accounts])
         execute_many(
             _PUT_HOLD,

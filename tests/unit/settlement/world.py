@@ -51,11 +51,14 @@ GENESIS: Mapping[str, Any] = {
 }
 
 
+LEDGER_TABLES = ("0002_ledger.sqlite.sql", "0003_blocks.sqlite.sql")
+
+
 def sqlite_ledger() -> SqliteLedger:
     """Return an empty ledger in a database of its own."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    script = files("adapter.store") / "migrations" / "0002_ledger.sqlite.sql"
-    connection.executescript(script.read_text())
+    for name in LEDGER_TABLES:
+        connection.executescript((files("adapter.store") / "migrations" / name).read_text())
     return SqliteLedger(connection)
 
 
