@@ -179,7 +179,7 @@ def _assemble(settings: Settings, parts: NodeParts, sender: Sender, closing: _Cl
         parts=parts,
         inbound=Inbound(parts, units, committed, rates),
         originator=Originator(parts, units, committed, waiters),
-        queries=Queries(parts.store),
+        queries=Queries(parts.store, parts.rules_for),
         catalogue=Catalogue(parts.store),
         dead_letters=DeadLetters(parts.store, parts.clock, committed),
         contracts=contracts,

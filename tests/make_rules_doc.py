@@ -1,6 +1,7 @@
 """The page of all rules, made from the code and the folder of invalid examples."""
 
 from adapter.domain.findings import Severity
+from adapter.protocol.policy import CODE, POLICIES, RULES
 from adapter.protocol.rules.catalogue import Entry, catalogue
 from adapter.protocol.rules.rule import wire_code
 from adapter.store.documents import data_folder
@@ -28,7 +29,28 @@ def rules() -> str:
     for tier, text in _TIERS.items():
         entries = [entry for entry in catalogue().values() if entry.tier == tier]
         parts.append(f"## {tier.capitalize()}\n\n{text}\n\n{_table(entries)}")
+    parts.append(_policy())
     return "\n".join(parts)
+
+
+def _policy() -> str:
+    """Return the section about what a network may demand."""
+    rows = [
+        "| rule | demand | keys of the policy |",
+        "| --- | --- | --- |",
+        *(
+            f"| `{rule.id}` | {rule.meaning} | {', '.join(f'`{key}`' for key in rule.keys)} |"
+            for rule in RULES
+        ),
+    ]
+    return (
+        "## Policy\n\nWhat a network demands beyond the contract, off unless `protocol.policy` of "
+        "node.yaml or `--policy` of `p2ptrade validate` names a policy: one of "
+        f"{', '.join(f'`{name}`' for name in POLICIES)}, or a map such as\n"
+        '`{lead_time: PT4H, slot: PT1H, hours: "06:00-18:00", time_zone: Asia/Kolkata, '
+        "currencies: [INR]}`.\nMessages from select to on_confirm are judged. A breach is an error "
+        f"with the code `{CODE}`; `rule` is the id below.\n\n" + "\n".join(rows) + "\n"
+    )
 
 
 def _table(entries: list[Entry]) -> str:

@@ -21,6 +21,7 @@ from adapter.protocol.validation import MAX_BYTES
 from adapter.store.documents import load_bundle
 
 CONTRACT_TYPE = "EnergyContractP2PTrade"
+DELIVERY_TYPE = "EnergyTradeDelivery"
 CONTRACT_PATH = "$.message.order['beckn:orderAttributes']"
 _WIDTH = 110
 """Columns where there is no terminal that has a width."""
@@ -55,6 +56,7 @@ def explain(
         document = explanation.explain(
             found.contract,
             delivered=found.delivered if delivered is None else delivered,
+            metered=found.metered if delivered is None else (),
             time_zone=zone,
         )
     except AdapterError as error:
@@ -106,7 +108,10 @@ def _chosen(body: Mapping[str, Any], contract_id: str | None) -> FoundContract:
 
 
 def _check_schema(found: FoundContract) -> None:
-    findings = Schemas(load_bundle()).check_attributes(CONTRACT_TYPE, found.contract, found.path)
+    schemas = Schemas(load_bundle())
+    findings = schemas.check_attributes(CONTRACT_TYPE, found.contract, found.path)
+    if found.delivery is not None:
+        findings += schemas.check_attributes(DELIVERY_TYPE, found.delivery, found.delivery_path)
     for finding in findings:
         complain(f"{finding.rule or finding.code} at {finding.path}: {finding.message}")
     if findings:

@@ -3,22 +3,32 @@
 Source: interfaces, section 2.2.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
 from adapter.domain.findings import json_path
-from adapter.domain.instants import format_instant
+from adapter.domain.instants import DeliveryInterval, format_instant
 from adapter.domain.quantities import Energy
+from adapter.domain.tariff import ProfilePiece
 from adapter.formula import Instant
 from adapter.formula.filled import filled_in, number_text
 from adapter.formula.tree import Reference
 from adapter.protocol.contract_view import ContractView, RoleView, is_contract_type
 from adapter.protocol.flow_binding import DEFAULT_TIME_ZONE, Unbound, Values, read_formula
 from adapter.protocol.flows import Flow, flow_report
+from adapter.protocol.metered import (
+    energy_or_none,
+    instant,
+    is_final,
+    metered_pieces,
+    metered_profile,
+)
 from adapter.protocol.rules.exact import plain
+
+WINDOW = ("tradeStartTime", "tradeEndTime")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +38,27 @@ class FoundContract:
     contract: Mapping[str, Any]
     path: str
     """JSONPath of the contract."""
-    delivered: Energy | None
-    """What the order's delivery says, once it is over."""
+    delivery: Mapping[str, Any] | None = None
+    """The order's EnergyTradeDelivery, once it is over."""
+    delivery_path: str = ""
+
+    @property
+    def delivered(self) -> Energy | None:
+        """Return the delivered energy; the delivery has passed its schema."""
+        if self.delivery is None:
+            return None
+        return energy_or_none(self.delivery["deliveredQuantity"])
+
+    @property
+    def metered(self) -> tuple[ProfilePiece, ...]:
+        """Return the metered energy of intervals; the delivery has passed its schema."""
+        return metered_pieces((self.delivery or {}).get("meterReadings", ()))
 
 
 def contracts_in(body: Mapping[str, Any]) -> Iterator[FoundContract]:
     """Give the contract of an order, those of a catalogue's offers, or the body if it is one."""
     if isinstance(body.get("roles"), list) and "contractId" in body:
-        yield FoundContract(body, "$", None)
+        yield FoundContract(body, "$")
         return
     message = body.get("message")
     if not isinstance(message, Mapping):
@@ -43,20 +66,21 @@ def contracts_in(body: Mapping[str, Any]) -> Iterator[FoundContract]:
     order = message.get("order")
     if isinstance(order, Mapping) and _is_contract(order.get("beckn:orderAttributes")):
         path = json_path(("message", "order", "beckn:orderAttributes"))
-        yield FoundContract(order["beckn:orderAttributes"], path, _delivered(order))
+        yield FoundContract(order["beckn:orderAttributes"], path, *_delivery(order))
     for number, catalog in _listed(message, "catalogs"):
         for index, offer in _listed(catalog, "beckn:offers"):
             attributes = offer.get("beckn:offerAttributes")
             if isinstance(attributes, Mapping) and _is_contract(attributes.get("contract")):
                 steps = ("message", "catalogs", number, "beckn:offers", index)
                 path = json_path((*steps, "beckn:offerAttributes", "contract"))
-                yield FoundContract(attributes["contract"], path, None)
+                yield FoundContract(attributes["contract"], path)
 
 
 def explain(
     contract: Mapping[str, Any],
     *,
     delivered: Energy | None = None,
+    metered: Sequence[ProfilePiece] = (),
     time_zone: str = DEFAULT_TIME_ZONE,
 ) -> dict[str, Any]:
     """Return the document of interfaces 2.2, with `roles` and, per flow, `numbers`.
@@ -65,6 +89,8 @@ def explain(
         contract: EnergyContractP2PTrade that passed its schema.
         delivered: energy that was delivered; under settlementBasis DELIVERED it is what the
             flows are computed with, at most the contracted quantity.
+        metered: energy of intervals by the meter; a tariff prices it where it is that of the
+            delivery, and even power over the trade window where it is not.
         time_zone: IANA name, for a tariff contract that names none.
 
     Raises:
@@ -72,7 +98,13 @@ def explain(
     """
     view = ContractView(contract)
     quantity = _settled(view, delivered)
-    report = flow_report(contract, quantity=quantity, delivered=delivered, time_zone=time_zone)
+    report = flow_report(
+        contract,
+        quantity=quantity,
+        delivered=delivered,
+        profile=_profile(view, delivered, metered),
+        time_zone=time_zone,
+    )
     values = Values(view, quantity=quantity, delivered=delivered)
     document = report.to_wire()
     document["flows"] = [
@@ -90,6 +122,15 @@ def _settled(view: ContractView, delivered: Energy | None) -> Energy | None:
     if view.parameters.get("settlementBasis") != "DELIVERED":
         return None
     return min(delivered, Energy.from_kwh(contracted))
+
+
+def _profile(
+    view: ContractView, delivered: Energy | None, metered: Sequence[ProfilePiece]
+) -> tuple[ProfilePiece, ...] | None:
+    start, end = (instant(view.input("BUYER", name)) for name in WINDOW)
+    if delivered is None or start is None or end is None or end <= start:
+        return None
+    return metered_profile(metered, DeliveryInterval(start, end), delivered)
 
 
 def _numbers(flow: Flow, values: Values) -> str:
@@ -131,15 +172,14 @@ def _texts(value: Any) -> Any:
     return plain(value) if is_number else value
 
 
-def _delivered(order: Mapping[str, Any]) -> Energy | None:
-    for _, fulfillment in _listed(order, "beckn:fulfillments"):
+def _delivery(order: Mapping[str, Any]) -> tuple[Mapping[str, Any] | None, str]:
+    """Return the delivery that is over, and its JSONPath."""
+    for index, fulfillment in _listed(order, "beckn:fulfillments"):
         delivery = fulfillment.get("beckn:attributes")
-        if isinstance(delivery, Mapping):
-            quantity = delivery.get("deliveredQuantity")
-            over = delivery.get("deliveryStatus") in {"COMPLETED", "FAILED"}
-            if over and isinstance(quantity, Decimal | int) and not isinstance(quantity, bool):
-                return Energy.from_kwh(quantity)
-    return None
+        if isinstance(delivery, Mapping) and is_final(delivery):
+            steps = ("message", "order", "beckn:fulfillments", index, "beckn:attributes")
+            return delivery, json_path(steps)
+    return None, ""
 
 
 def _is_contract(value: object) -> bool:

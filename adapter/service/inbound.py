@@ -24,6 +24,7 @@ from adapter.protocol.contract import CONTRACT_PATH
 from adapter.protocol.contract_view import contract_of
 from adapter.protocol.discover import wish_of
 from adapter.protocol.envelope import Envelope, check_context, is_judgeable, make_envelope
+from adapter.protocol.policy import check_policy
 from adapter.protocol.rules import check_message
 from adapter.protocol.signature import (
     FOUR_FIELDS,
@@ -119,7 +120,7 @@ class Inbound:
         place = await self._parts.store.read(lambda uow: self._places.place(uow, envelope))
         if place.known is None:
             await self._check_callback_url(envelope)
-            self._check_content(envelope)
+            self._check_content(envelope, rules)
         arrival = Arrival(
             envelope=envelope,
             authorization=message.authorization,
@@ -248,7 +249,7 @@ class Inbound:
 
     # Stages 6 and 7
 
-    def _check_content(self, envelope: Envelope) -> None:
+    def _check_content(self, envelope: Envelope, rules: PeerRules) -> None:
         """Refuse what the schema or a rule over this one message refuses, all findings at once.
 
         The order beside an error is the last known one: it has not reached the stage that its
@@ -267,7 +268,8 @@ class Inbound:
             msg = "the order carries no EnergyContractP2PTrade, this node trades nothing else"
             path = f"{CONTRACT_PATH}['@type']"
             raise WireError("SCH_TYPE_NOT_SUPPORTED", msg, path=path)
-        check_findings(check_message(action, body))
+        check_findings(check_message(action, body, time_zone=rules.time_zone))
+        check_findings(check_policy(rules.policy, action, body))
 
     async def _operator(self, place: Place, envelope: Envelope) -> Peer | None:
         """Return where a request to this BPP cascades to."""

@@ -28,6 +28,7 @@ from adapter.protocol.digest import body_digest
 from adapter.protocol.envelope import check_context
 from adapter.protocol.handlers.plan import discover_message
 from adapter.protocol.lifecycle import CONFIRMED_STATES
+from adapter.protocol.policy import check_policy
 from adapter.protocol.rules import check_message
 from adapter.service.inbound import check_findings
 from adapter.service.parts import NodeParts
@@ -266,7 +267,9 @@ class Originator:
         now_ms = self._parts.clock.now_ms()
         check_context(context, action, me=receiver, now_ms=now_ms, skew_ms=0)
         check_findings(self._parts.schemas.check(action.value, body))
-        check_findings(check_message(action.value, body))
+        rules = self._parts.rules_for(receiver)
+        check_findings(check_message(action.value, body, time_zone=rules.time_zone))
+        check_findings(check_policy(rules.policy, action.value, body))
 
 
 def _answer_of(uow: UnitOfWork, asked: Asked) -> bytes:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from adapter.domain.parties import NodeRole
 from adapter.protocol.decision import Identity
+from adapter.protocol.policy import Policy
 from adapter.protocol.schemas import Schemas
 from adapter.service.ports import Clock, Ids, Registry, Store, Verifier
 from adapter.service.signing import MessageSigner
@@ -52,6 +53,16 @@ class PeerRules(Protocol):
     @property
     def domains(self) -> Sequence[str]:
         """Return the allowed domains; empty: any."""
+        ...
+
+    @property
+    def policy(self) -> Policy | None:
+        """Return what the network demands beyond the contract."""
+        ...
+
+    @property
+    def time_zone(self) -> str:
+        """Return the IANA name in which a tariff is read that names none."""
         ...
 
     @property

@@ -1,6 +1,6 @@
 """Read models: trades, their messages, and what a node shows of itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from adapter.domain.trade import Trade
 from adapter.protocol.flows import flow_report
 from adapter.protocol.handlers.shared import current_order
 from adapter.protocol.orders import STATUS_OF, contract_of
+from adapter.service.parts import PeerRules
 from adapter.service.ports import Store, UnitOfWork
 from adapter.service.records import LoggedMessage
 
@@ -22,6 +23,8 @@ class TradeDocument:
     """A trade as its owner's application sees it."""
 
     trade: Trade
+    time_zone: str
+    """In which a tariff is read that names none."""
 
     def to_wire(self) -> dict[str, Any]:
         """Return the document of `GET /trades/{transaction_id}`; amounts as decimal strings."""
@@ -36,7 +39,7 @@ class TradeDocument:
             "peer": trade.peer.subscriber_id,
             "contract": dict(contract) or None,
             "order": dict(current_order(trade)) or None,
-            "flows": _flows(contract),
+            "flows": _flows(contract, self.time_zone),
         }
         if trade.error is not None:
             document["error"] = dict(trade.error)
@@ -54,9 +57,10 @@ class TradeDocument:
 class Queries:
     """Reads of one node."""
 
-    def __init__(self, store: Store) -> None:
-        """Take the store to read from."""
+    def __init__(self, store: Store, rules_for: Callable[[str], PeerRules]) -> None:
+        """Take the store to read from, and what holds for each peer."""
         self._store = store
+        self._rules_for = rules_for
 
     async def trade(self, transaction_id: str) -> TradeDocument:
         """Return a trade of any side, by its own transaction or that of its leg.
@@ -64,13 +68,17 @@ class Queries:
         Raises:
             WireError: BIZ_ORDER_NOT_FOUND.
         """
-        return TradeDocument(await self._store.read(lambda uow: _find(uow, transaction_id)))
+        return self.document(await self._store.read(lambda uow: _find(uow, transaction_id)))
 
     async def trades(self, before: str | None, limit: int) -> list[TradeDocument]:
         """Return trades, newest first, a page after transaction `before`."""
         count = min(max(limit, 1), MAX_PAGE)
         found = await self._store.read(lambda uow: list(uow.trades(None, before, count)))
-        return [TradeDocument(trade) for trade in found]
+        return [self.document(trade) for trade in found]
+
+    def document(self, trade: Trade) -> TradeDocument:
+        """Return a trade as its owner's application sees it."""
+        return TradeDocument(trade, self._rules_for(trade.peer.subscriber_id).time_zone)
 
     async def messages(self, transaction_id: str) -> list[dict[str, Any]]:
         """Return the messages of a trade and of its leg, in order of time.
@@ -100,11 +108,11 @@ def _find(uow: UnitOfWork, transaction_id: str) -> Trade:
     return parent
 
 
-def _flows(contract: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+def _flows(contract: Mapping[str, Any], time_zone: str) -> list[dict[str, Any]] | None:
     if not contract:
         return None
     try:
-        return list(flow_report(contract).to_wire()["flows"])
+        return list(flow_report(contract, time_zone=time_zone).to_wire()["flows"])
     except AdapterError:
         return None
 

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from adapter.domain.parties import NodeRole
 from adapter.protocol.acks import PROFILES
+from adapter.protocol.policy import POLICIES, Policy, read_policy
 from adapter.protocol.signature import MAX_LIFETIME_S
 from adapter.settings.values import (
     DatabaseUrl,
@@ -136,7 +137,10 @@ class ProtocolRules(Section):
         default="onix", pattern=f"^({'|'.join(PROFILES)})$", description=" or ".join(PROFILES)
     )
     ttl_ms: DurationMs = Field(default=30_000, alias="ttl", description=_DURATION_ALLOWED)
-    policy: Literal["none"] = Field(default="none", description="none")
+    policy: Annotated[Policy | None, BeforeValidator(read_policy)] = Field(
+        default=None,
+        description=f"none, {', '.join(POLICIES)}, or a map of demands, see docs/rules.md",
+    )
     clock_skew_ms: DurationMs = Field(
         default=5_000, alias="clock_skew", description=_DURATION_ALLOWED
     )

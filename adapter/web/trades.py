@@ -16,7 +16,7 @@ from adapter.domain.quantities import to_text
 from adapter.domain.trade import Trade
 from adapter.protocol.lifecycle import CONFIRMED_STATES
 from adapter.service.originate import is_decided
-from adapter.service.queries import MAX_PAGE, TradeDocument
+from adapter.service.queries import MAX_PAGE
 from adapter.web.auth import Guard
 from adapter.web.ending import Ending
 from adapter.web.errors import error_response, json_response, not_offered
@@ -164,7 +164,7 @@ def trades_router(node: Node, guard: Guard, ending: Ending) -> APIRouter:
             return error_response(_before_the_network(error))
         waited = ending.unless(node.originator.wait_for_trade(transaction_id, wait))
         trade = await waited or (await node.queries.trade(transaction_id)).trade
-        return json_response(_status_of(trade), TradeDocument(trade).to_wire())
+        return json_response(_status_of(trade), node.queries.document(trade).to_wire())
 
     @router.get("/trades", response_model=TradePage, responses=refusals(400, 401))
     async def trades(

@@ -9,7 +9,19 @@ from typing import Any
 import pytest
 
 from adapter.protocol import strict_json
-from tests.unit.protocol.messages import Message, contract, d, f, inputs, m, o, p, t
+from tests.unit.protocol.messages import (
+    Message,
+    contract,
+    d,
+    f,
+    inputs,
+    m,
+    o,
+    order,
+    p,
+    t,
+    t_delivered,
+)
 
 FLOW = {"from", "to", "formula", "bound", "numbers"}
 
@@ -175,3 +187,31 @@ def test_what_cannot_be_explained_is_refused_with_a_code(body: bytes, code: byte
 )
 def test_wrong_usage(arguments: list[str]) -> None:
     assert run(*arguments, stdin=strict_json.encode(f())).returncode == 2
+
+
+def test_a_tariff_is_priced_by_the_readings_of_the_delivery() -> None:
+    # T in Paris: 30 kWh, 0.30 until 20:00Z, 0.10 after; even power 20 and 10 kWh = 7.00
+    even = document(t_delivered())
+    assert (even["tariff"]["total"], even["tariff"]["assumed_profile"]) == ("7.00", True)
+    # 6 kWh before 20:00Z and 24 after: 6 x 0.30 + 24 x 0.10 = 4.20
+    late = t_delivered(("16:00", 0), ("20:00", 6), ("22:00", 30))
+    found = document(late)
+    assert found["tariff"]["total"] == "4.20"
+    assert found["tariff"]["assumed_profile"] is False
+    assert [(leg["kwh"], leg["amount"]) for leg in found["tariff"]["legs"]] == [
+        ("6", "1.80"),
+        ("24", "2.40"),
+    ]
+    assert found["flows"][0]["amount"] == "4.20"
+    # what the command line says was delivered does not come with readings
+    assert document(late, "--delivered-kwh", "30")["tariff"]["total"] == "7.00"
+
+
+def test_a_broken_delivery_is_named() -> None:
+    message = t_delivered(("16:00", 0), ("20:00", 6), ("22:00", 30))
+    delivery = order(message)["beckn:fulfillments"][0]["beckn:attributes"]
+    delivery["meterReadings"][1]["targetReading"] = "six"
+    done = run("-", stdin=strict_json.encode(message))
+    assert done.returncode == 1
+    place = "['beckn:fulfillments'][0]['beckn:attributes'].meterReadings[1].targetReading"
+    assert f"$.message.order{place}".encode() in done.stderr

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from adapter.domain.findings import Path, Severity
+from adapter.protocol.metered import instant
 from adapter.protocol.rules.exact import Number, difference, plain
-from adapter.protocol.rules.message import DeliveryCase, instant
+from adapter.protocol.rules.message import DeliveryCase
 from adapter.protocol.rules.rule import Hit, Rule
 
 _OVER = frozenset({"COMPLETED", "FAILED"})

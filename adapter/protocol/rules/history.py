@@ -13,8 +13,9 @@ from typing import Any
 from adapter.domain.findings import Finding, Severity, document_position
 from adapter.protocol.contract_view import ContractView, RoleView, contract_of
 from adapter.protocol.market_view import PROSUMER
+from adapter.protocol.metered import instant
 from adapter.protocol.rules.exact import plain
-from adapter.protocol.rules.message import CONTRACT, ORDER, instant, is_cascaded
+from adapter.protocol.rules.message import CONTRACT, ORDER, is_cascaded
 from adapter.protocol.rules.rule import Hit, Rule
 
 NEXT_STATUSES: Mapping[str, frozenset[str]] = MappingProxyType(

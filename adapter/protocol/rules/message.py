@@ -6,16 +6,14 @@ The rules run only on objects that passed their schema; what did not is left out
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property, lru_cache
-from itertools import pairwise
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from adapter.domain.curves import CurveFault, OfferCurve, faults
-from adapter.domain.errors import QuantityError
 from adapter.domain.findings import Finding, Path, json_path
-from adapter.domain.instants import DeliveryInterval, parse_instant
-from adapter.domain.quantities import MICRO, Energy
-from adapter.domain.tariff import ProfilePiece, TariffError, checked_profile, first_gap
+from adapter.domain.instants import DeliveryInterval
+from adapter.domain.quantities import Energy
+from adapter.domain.tariff import ProfilePiece, TariffError, first_gap
 from adapter.domain.zones import find_zone
 from adapter.protocol.contract_view import (
     ContractView,
@@ -28,6 +26,13 @@ from adapter.protocol.coordination import read_curve, read_tariff
 from adapter.protocol.flow_binding import DEFAULT_TIME_ZONE, HostInputs
 from adapter.protocol.flow_checks import FlowCheck, FlowChecks
 from adapter.protocol.market_view import PROSUMER, MarketView
+from adapter.protocol.metered import (
+    energy_or_none,
+    instant,
+    is_final,
+    metered_pieces,
+    metered_profile,
+)
 from adapter.protocol.price_functions import zone_name
 
 ORDER: Path = ("message", "order")
@@ -37,23 +42,6 @@ ATTRIBUTE_KEYS = frozenset(
     {CONTRACT, "beckn:itemAttributes", "beckn:offerAttributes", "beckn:attributes"}
 )
 """Where attribute objects stand. Source: contract specification, section 2."""
-
-
-MAX_INSTANT = 40
-"""Characters of a date-time; longer text is none, and no key of the cache."""
-
-
-def instant(value: object) -> int | None:
-    """Return a date-time in milliseconds; None for anything else."""
-    return _instant(value) if isinstance(value, str) and len(value) <= MAX_INSTANT else None
-
-
-@lru_cache(maxsize=4096)
-def _instant(text: str) -> int | None:
-    try:
-        return parse_instant(text)
-    except ValueError:
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,22 +233,15 @@ class ContractCase:
     def _finished(self) -> tuple[Mapping[str, Any], Any] | None:
         """Return the delivery that is over and its quantity."""
         for part in self.message.deliveries:
-            quantity = part.delivery.get("deliveredQuantity")
-            over = part.delivery.get("deliveryStatus") in {"COMPLETED", "FAILED"}
-            if over and quantity is not None:
-                return part.delivery, quantity
+            if is_final(part.delivery):
+                return part.delivery, part.delivery["deliveredQuantity"]
         return None
 
     @cached_property
     def metered(self) -> tuple[ProfilePiece, ...]:
         """Return the energy between the readings of the delivery that is over, as they say it."""
         readings = () if self._finished is None else self._finished[0].get("meterReadings", ())
-        points = [(instant(r.get("timestamp")), r.get("targetReading")) for r in readings]
-        return tuple(
-            ProfilePiece(start, end, Fraction(last) - Fraction(first))
-            for (start, first), (end, last) in pairwise(points)
-            if start is not None and end is not None and first is not None and last is not None
-        )
+        return metered_pieces(readings)
 
     @cached_property
     def curves(self) -> tuple[Offered, ...]:
@@ -297,21 +278,9 @@ class ContractCase:
     @cached_property
     def profile(self) -> tuple[ProfilePiece, ...] | None:
         """Return the metered energy if it is that of the delivery: when it came is then known."""
-        if not self.metered or self.interval is None or self.delivered is None:
+        if self.interval is None or self.delivered is None:
             return None
-        kwh = Fraction(self.delivered.micro_kwh, MICRO)
-        try:
-            return checked_profile(self.metered, self.interval, kwh)
-        except TariffError:
-            return None
-
-
-def energy_or_none(kwh: Any) -> Energy | None:
-    """Return an energy; None when it has too many decimals, which is a finding elsewhere."""
-    try:
-        return Energy.from_kwh(kwh)
-    except QuantityError:
-        return None
+        return metered_profile(self.metered, self.interval, self.delivered)
 
 
 def is_cascaded(view: ContractView, bpp: object) -> bool:

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from adapter.domain.findings import Severity
-from adapter.protocol.rules.message import ContractCase, instant
+from adapter.protocol.metered import instant
+from adapter.protocol.rules.message import ContractCase
 from adapter.protocol.rules.rule import FIXED_AND_TARIFF, Hit, Rule
 
 _AGREEING = frozenset({"init", "on_init", "confirm", "on_confirm"})

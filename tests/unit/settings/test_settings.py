@@ -83,7 +83,7 @@ def test_the_defaults_of_protocol_are_those_of_the_interfaces(file: Path) -> Non
         "dialect": "draft",
         "ack_profile": "onix",
         "ttl_ms": 30_000,
-        "policy": "none",
+        "policy": None,
         "clock_skew_ms": 5_000,
         "signature_lifetime_ms": 300_000,
         "callback_signature": "plain",
@@ -342,3 +342,19 @@ def test_every_key_says_what_is_allowed() -> None:
         return found
 
     assert undescribed(Settings) == []
+
+
+def test_a_policy_is_a_name_or_a_map_of_demands(file: Path) -> None:
+    text = file.read_text()
+    file.write_text(text.replace("policy: none", "policy: interdiscom"))
+    named = load_settings(file).protocol.policy
+    assert named is not None
+    assert named.name == "interdiscom"
+    demands = "policy: {lead_time: PT1H, currencies: [USD]}"
+    file.write_text(text.replace("policy: none", demands))
+    spelled = load_settings(file).protocol.for_peer("anybody").policy
+    assert spelled is not None
+    assert (spelled.lead_time_ms, spelled.currencies) == (3_600_000, ("USD",))
+    file.write_text(text.replace("policy: none", "policy: {leadtime: PT1H}"))
+    with pytest.raises(SettingsError, match=r"protocol\.policy = .*: allowed is none, interdiscom"):
+        load_settings(file)
