@@ -11,6 +11,8 @@ from functools import cached_property
 from typing import Any
 
 from adapter.domain.findings import Path
+from adapter.domain.tariff import Tariff
+from adapter.protocol.coordination import read_tariff
 from adapter.protocol.role_inputs import canonical_role, unwrap
 
 
@@ -102,6 +104,12 @@ class ContractView:
             return str(tariff["currency"])
         curves = (role.inputs.get("offerCurve") for role in self.roles if role.name == "PROSUMER")
         return next((str(curve["currency"]) for curve in curves if curve is not None), None)
+
+    @cached_property
+    def tariff(self) -> Tariff | None:
+        """Return the SELLER's tariff; the contract has passed its schema."""
+        value = self.input("SELLER", "tariff")
+        return None if value is None else read_tariff(value)
 
     @property
     def parameters(self) -> Mapping[str, Any]:

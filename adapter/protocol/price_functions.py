@@ -14,7 +14,6 @@ from adapter.domain.zones import find_zone
 from adapter.formula import Function, Instant, Value
 from adapter.formula.errors import VALUE, FormulaError
 from adapter.protocol.contract_view import ContractView
-from adapter.protocol.coordination import read_tariff
 from adapter.protocol.flow_binding import HostInputs
 
 TIME_ZONE = "P2P_TARIFF_TIMEZONE"
@@ -69,7 +68,8 @@ class PriceFunctions:
         if zone is None:
             msg = f"no time zone {name[:40]!r}"
             raise FormulaError(TIME_ZONE, msg)
-        tariff = read_tariff(self._view.input("SELLER", "tariff"))
+        tariff = self._view.tariff
+        assert tariff is not None, "only a contract with a tariff is priced"
         delivered = self._host.delivered
         metered = delivered is None or kwh == Fraction(delivered.micro_kwh, MICRO)
         profile = self._host.profile if metered else None

@@ -22,7 +22,7 @@ from adapter.protocol.contract_view import (
     is_contract_type,
     last_segment,
 )
-from adapter.protocol.coordination import read_curve, read_tariff
+from adapter.protocol.coordination import read_curve
 from adapter.protocol.flow_binding import DEFAULT_TIME_ZONE, HostInputs
 from adapter.protocol.flow_checks import FlowCheck, FlowChecks
 from adapter.protocol.market_view import PROSUMER, MarketView
@@ -265,9 +265,11 @@ class ContractCase:
     def gap(self) -> TariffError | None:
         """Return what keeps the tariff from pricing the whole window, whatever is delivered."""
         zone = find_zone(zone_name(self.view, self.evaluated.host))
-        if self.view.mode is not Mode.TARIFF or self.interval is None or zone is None:
+        tariff = self.view.tariff
+        if tariff is None or self.view.mode is not Mode.TARIFF:
             return None
-        tariff = read_tariff(self.view.input("SELLER", "tariff"))
+        if self.interval is None or zone is None:
+            return None
         contracted = self.view.input("BUYER", "contractedQuantity")
         kwh = None if contracted is None else Fraction(contracted)
         try:
