@@ -29,6 +29,7 @@ class Dialects(StrEnum):
     """Dialects with schemas of our own."""
 
     DRAFT = "draft"
+    LTS = "lts"
 
 
 @app.command("list")
@@ -80,7 +81,7 @@ def print_bundle(
 ) -> None:
     """Print one self-contained OpenAPI 3.1 document as JSON, one path per action."""
     accept_any_text()
-    _say_pretty(load_bundle())
+    _say_pretty(load_bundle(dialect.value))
 
 
 def _rows(bundle: Mapping[str, Any]) -> list[dict[str, str]]:

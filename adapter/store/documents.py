@@ -13,10 +13,13 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any
 
 API = "api/v2/openapi.yaml"
 """The document with one path per action; the others are bundled into it."""
+APIS: Mapping[str, str] = MappingProxyType({"draft": API, "lts": "api/lts/openapi.yaml"})
+"""Such a document for each dialect."""
 KEPT = "bundle.json"
 """The bundle as it was made last: `{"digest", "document"}`."""
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -48,11 +51,11 @@ def load_documents() -> Mapping[str, Any]:
     return {name: load_yaml(raw) for name, raw in _sources().items()}
 
 
-@lru_cache(maxsize=1)
-def load_bundle() -> Mapping[str, Any]:
+@lru_cache(maxsize=len(APIS))
+def load_bundle(dialect: str = "draft") -> Mapping[str, Any]:
     """Return one OpenAPI document with one path per action and no reference out of itself."""
-    kept = _kept_bundle()
-    return bundle(load_documents()) if kept is None else kept
+    kept = _kept_bundle() if dialect == "draft" else None
+    return bundle(load_documents(), dialect) if kept is None else kept
 
 
 def sources_digest() -> str:
@@ -81,24 +84,27 @@ def _sources() -> dict[str, bytes]:
     }
 
 
-def bundle(documents: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the API document with all others merged into its components.
+def bundle(documents: Mapping[str, Any], dialect: str = "draft") -> dict[str, Any]:
+    """Return the API document of a dialect with all that it needs merged into its components.
 
-    A schema of `EnergyOffer/v1/attributes.yaml` becomes `EnergyOffer.<name>`.
+    A schema of `EnergyOffer/v1/attributes.yaml` becomes `EnergyOffer.<name>`; what another
+    dialect shares with the draft becomes `draft.<name>`.
 
     Raises:
         DocumentError: a reference leads nowhere or out of the documents.
     """
-    result: dict[str, Any] = copy.deepcopy(documents[API])
-    _rename_references(result, API)
+    api = APIS[dialect]
+    result: dict[str, Any] = copy.deepcopy(documents[api])
+    _rename_references(result, api, api)
     schemas = result["components"]["schemas"]
+    others = {name for other, name in APIS.items() if other not in {dialect, "draft"}}
     for name, document in documents.items():
-        if name == API:
+        if name == api or name in others:
             continue
         for schema_name, schema in document["components"]["schemas"].items():
             renamed = copy.deepcopy(schema)
-            _rename_references(renamed, name)
-            schemas[_prefix(name) + schema_name] = renamed
+            _rename_references(renamed, name, api)
+            schemas[_prefix(name, api) + schema_name] = renamed
     for reference in _references(result):
         target: Any = result
         for key in reference["$ref"].removeprefix("#/").split("/"):
@@ -106,14 +112,32 @@ def bundle(documents: Mapping[str, Any]) -> dict[str, Any]:
                 msg = f"{reference['$ref']} leads nowhere"
                 raise DocumentError(msg)
             target = target[key]
-    return result
+    return result if dialect == "draft" else _without_unused(result)
 
 
-def _prefix(document_name: str) -> str:
-    return "" if document_name == API else document_name.partition("/")[0] + "."
+def _without_unused(bundled: dict[str, Any]) -> dict[str, Any]:
+    """Drop what only the messages of the draft dialect need."""
+    schemas = bundled["components"]["schemas"]
+    needed: set[str] = set()
+    waiting: list[Any] = [schema for name, schema in schemas.items() if "draft." not in name]
+    while waiting:
+        for reference in _references(waiting.pop()):
+            name = reference["$ref"].rpartition("/")[2]
+            if name in schemas and name not in needed:
+                needed.add(name)
+                waiting.append(schemas[name])
+    kept = {name: s for name, s in schemas.items() if "draft." not in name or name in needed}
+    bundled["components"]["schemas"] = kept
+    return bundled
 
 
-def _rename_references(node: object, document_name: str) -> None:
+def _prefix(document_name: str, api: str) -> str:
+    if document_name == api:
+        return ""
+    return "draft." if document_name == API else document_name.partition("/")[0] + "."
+
+
+def _rename_references(node: object, document_name: str, api: str) -> None:
     """Turn references of a document into references inside the bundle."""
     for mapping in _references(node):
         file, _, fragment = mapping["$ref"].partition("#")
@@ -123,7 +147,7 @@ def _rename_references(node: object, document_name: str) -> None:
             msg = f"{document_name} refers to {mapping['$ref']}"
             raise DocumentError(msg)
         target = _resolve(document_name, file) if file else document_name
-        mapping["$ref"] = _SCHEMAS + _prefix(target) + fragment.rpartition("/")[2]
+        mapping["$ref"] = _SCHEMAS + _prefix(target, api) + fragment.rpartition("/")[2]
 
 
 def _resolve(document_name: str, file: str) -> str:

@@ -6,7 +6,7 @@ Source: contract specification, section 13; quality targets, section 1.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ _TRAPS: Mapping[str, str] = {
     "$id": "moves the base of references",
 }
 """Keywords that our schemas do not use, and why."""
+EXAMPLES: Mapping[str, str] = {"draft": "p2p_*/*.json", "lts": "lts/*.json"}
+"""Where below examples/ the messages of a dialect are that fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +52,14 @@ def check_documents(documents: Mapping[str, Any], examples: Path) -> Iterator[Fa
         yield from _reference_faults(name, document)
         yield from _keyword_faults(name, document)
     yield from _rule_faults(documents)
-    try:
-        bundled = bundle(documents)
-    except (DocumentError, LookupError) as error:
-        yield Fault("bundle", "", str(error))
-        return
-    yield from _standard_faults(bundled)
-    yield from _unsatisfied(bundled, examples)
+    for dialect, pattern in EXAMPLES.items():
+        try:
+            bundled = bundle(documents, dialect)
+        except (DocumentError, LookupError) as error:
+            yield Fault(f"bundle {dialect}", "", str(error))
+            continue
+        yield from _standard_faults(dialect, bundled)
+        yield from _unsatisfied(dialect, bundled, sorted(examples.glob(pattern)))
 
 
 def _nodes(node: object, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -106,7 +109,7 @@ def _rule_faults(documents: Mapping[str, Any]) -> Iterator[Fault]:
             yield Fault("schema", "", f"no subschema carries x-rule {code}")
 
 
-def _standard_faults(bundled: Mapping[str, Any]) -> Iterator[Fault]:
+def _standard_faults(dialect: str, bundled: Mapping[str, Any]) -> Iterator[Fault]:
     """Give what the OpenAPI 3.1 standard objects to."""
     from openapi_spec_validator import OpenAPIV31SpecValidator  # 0.3 s that no message pays
 
@@ -114,14 +117,16 @@ def _standard_faults(bundled: Mapping[str, Any]) -> Iterator[Fault]:
     for error in OpenAPIV31SpecValidator(document).iter_errors():
         path = "".join(f"/{part}" for part in getattr(error, "absolute_path", ()))
         message = str(getattr(error, "message", error)).partition("\n")[0]
-        yield Fault("bundle", path, message[:300])
+        yield Fault(f"bundle {dialect}", path, message[:300])
 
 
-def _unsatisfied(bundled: Mapping[str, Any], examples: Path) -> Iterator[Fault]:
+def _unsatisfied(
+    dialect: str, bundled: Mapping[str, Any], examples: Sequence[Path]
+) -> Iterator[Fault]:
     """Give examples that do not fit, and actions whose schema no example fits."""
     schemas = Schemas(bundled)
     bodies = []
-    for file in sorted(examples.glob("p2p_*/*.json")):
+    for file in examples:
         name = f"examples/{file.parent.name}/{file.name}"
         try:
             body = strict_json.decode_object(file.read_bytes())
@@ -134,7 +139,7 @@ def _unsatisfied(bundled: Mapping[str, Any], examples: Path) -> Iterator[Fault]:
             yield Fault(name, "", f"{one.code} at {one.path}: {one.message}")
     for action in schemas.actions:
         if all(schemas.check(action, body) for body in bodies):
-            yield Fault("bundle", f"/{action}", "no example message fits this schema")
+            yield Fault(f"bundle {dialect}", f"/{action}", "no example message fits this schema")
 
 
 def plain_json(document: Mapping[str, Any]) -> dict[str, Any]:

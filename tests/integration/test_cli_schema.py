@@ -41,8 +41,9 @@ def references(node: object) -> Iterator[str]:
             yield from references(value)
 
 
-def test_the_bundle_is_one_document_with_a_path_per_action() -> None:
-    done = run("bundle", "--dialect", "draft")
+@pytest.mark.parametrize("dialect", ["draft", "lts"])
+def test_the_bundle_is_one_document_with_a_path_per_action(dialect: str) -> None:
+    done = run("bundle", "--dialect", dialect)
     assert done.returncode == 0
     document = json.loads(done.stdout)
     assert document["openapi"].startswith("3.1")
@@ -129,7 +130,7 @@ def test_what_the_standard_forbids_is_a_fault() -> None:
 def test_a_schema_that_no_example_fits_is_a_fault(tmp_path: Path) -> None:
     documents = copied()
     documents[API]["components"]["schemas"]["Cancel"] = {"type": "object", "not": {}}
-    assert "bundle#/cancel: no example message fits this schema" in faults(documents)
+    assert "bundle draft#/cancel: no example message fits this schema" in faults(documents)
     shutil.copytree(EXAMPLES / "p2p_trading", tmp_path / "p2p_trading")
     (tmp_path / "p2p_trading" / "00.json").write_text('{"context": {"action": "init"}}')
     (tmp_path / "p2p_trading" / "01.json").write_text("[")
