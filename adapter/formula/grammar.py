@@ -1,5 +1,12 @@
-"""Grammar, functions and limits of formulas. Source: contract specification, section 6.3."""
+"""Grammar, functions and limits of formulas. Source: contract specification, section 6.3.
 
+sum     = product (sign product)*
+product = signed (times signed)*
+signed  = sign signed | primary
+primary = number | name "(" sum ("," sum)* ")" | name ("." name | key)* | "(" sum ")"
+"""
+
+import re
 from types import MappingProxyType
 
 MAX_CHARACTERS = 2_000
@@ -20,25 +27,22 @@ FUNCTIONS = MappingProxyType(
 )
 """Fewest and most arguments of each function."""
 
-GRAMMAR = r"""
-start: expr
-expr: term (SIGN term)*
-term: unary (TIMES unary)*
-?unary: SIGN unary -> signed
-      | primary
-?primary: NUMBER -> number
-        | NAME "(" expr ("," expr)* ")" -> call
-        | NAME ("." NAME | KEY)* -> path
-        | "(" expr ")" -> group
+NUMBER = re.compile(r"([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?")
+TOKEN = re.compile(
+    r"""[ \t\r\n]*(?:
+        (?P<number>[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)
+      | (?P<name>[A-Za-z_][A-Za-z0-9_]*(?:-[A-Za-z0-9_]+)*)
+      | (?P<key>\[[^\]]*\])
+      | (?P<mark>[-+−×*·/÷(),.])
+    )?""",
+    re.VERBOSE,
+)
+"""The blanks before a token and the token, none at the end or before what is none.
 
-SIGN: "+" | "-" | "−"
-TIMES: "×" | "*" | "·" | "/" | "÷"
-NUMBER: /[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?/
-NAME: /[A-Za-z_][A-Za-z0-9_]*(-[A-Za-z0-9_]+)*/
-KEY: /\[[^\]]*\]/
-%ignore /[ \t\r\n]+/
+A hyphen between two name characters belongs to the name.
 """
-"""A hyphen between two name characters belongs to the name."""
 
+SIGNS = frozenset("+-−")
 MINUS = frozenset("-−")
+TIMES = frozenset("×*·/÷")
 DIVIDE = frozenset("/÷")

@@ -1,15 +1,15 @@
-"""Text to tree, with every limit checked before it can cost anything."""
+"""Text to tree by recursive descent, with every limit checked before it can cost anything.
 
-import re
-from collections.abc import Mapping
+Each level of the grammar is one method of `_Reader`; brackets, calls and signs go one level down,
+so that the depth of the recursion is bounded by `grammar.MAX_DEPTH`.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from types import MappingProxyType
-from typing import Any, NamedTuple
-
-from lark import Lark, Token, Transformer, UnexpectedInput, UnexpectedToken, v_args
-from lark.exceptions import VisitError
+from typing import Never
 
 from adapter.formula import grammar
 from adapter.formula.compiler import Evaluator, Function, Resolver, Value, compile_tree
@@ -29,13 +29,8 @@ from adapter.formula.tree import (
 CACHED_FORMULAS = 256
 """Formulas kept parsed. A network uses a handful; the largest trees allowed fill 30 MB."""
 
-_NUMBER = re.compile(r"([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?", re.ASCII)
-_OPERAND = re.compile(
-    r"[A-Za-z_][\w-]*(?:\s*\.\s*[A-Za-z_][\w-]*|\s*\[[^\]]*\])*|[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?",
-    re.ASCII,
-)
-"""A number, a call's name or a whole path: each is at least one part of the tree."""
 _NO_FUNCTIONS: Mapping[str, Function] = MappingProxyType({})
+_END = ""
 
 
 @dataclass(frozen=True)
@@ -78,122 +73,156 @@ def parse(text: str) -> Formula:
     Raises:
         FormulaError: P2P_FLOW_SYNTAX, with what is wrong and at which character.
     """
-    _check_size(text)
-    try:
-        part: _Part = _lark().parse(text)  # type: ignore[assignment]  # the transformer's result
-    except UnexpectedInput as error:
-        raise _syntax(_describe(error, text)) from None
-    except VisitError as error:
-        if isinstance(error.orig_exc, FormulaError):
-            raise error.orig_exc from None
-        raise
-    return Formula(text, part.node, references(part.node))
+    if len(text) > grammar.MAX_CHARACTERS:
+        msg = f"{len(text)} characters, at most {grammar.MAX_CHARACTERS} are allowed"
+        raise _syntax(msg)
+    tree = _Reader(text).formula()
+    return Formula(text, tree, references(tree))
 
 
 def _syntax(why: str) -> FormulaError:
     return FormulaError(SYNTAX, why)
 
 
-def _check_size(text: str) -> None:
-    if len(text) > grammar.MAX_CHARACTERS:
-        msg = f"{len(text)} characters, at most {grammar.MAX_CHARACTERS} are allowed"
-        raise _syntax(msg)
-    depth = 0
-    for char in text:
-        if char == "(":
-            depth += 1
-            if depth > grammar.MAX_DEPTH:
-                raise _syntax(_TOO_DEEP)
-        elif char == ")":
-            depth -= 1
-    if len(_OPERAND.findall(text)) > grammar.MAX_NODES:
-        raise _syntax(_TOO_LONG)  # found here in 0.1 ms; reading a thousand terms takes 60 ms
+class _Reader:
+    """Reads one text from left to right, one token ahead."""
 
+    def __init__(self, text: str) -> None:
+        """Stand before the first token."""
+        self._text = text
+        self._place = 0
+        """Where the token begins; its end is where the next one is looked for."""
+        self._end = 0
+        self._kind = _END
+        """A group of `grammar.TOKEN`, `_END`, or a mark itself, such as `(`."""
+        self._token = ""
+        self._nodes = 0
+        self._depth = 0
+        self._step()
 
-_TOO_LONG = f"more than {grammar.MAX_NODES} parts"
-_TOO_DEEP = f"nested deeper than {grammar.MAX_DEPTH}"
+    def formula(self) -> Node:
+        """Return the tree of the whole text."""
+        tree = self._sum()
+        if self._kind != _END:
+            self._refuse()
+        return tree
 
+    def _sum(self) -> Node:
+        terms = self._chain(self._product, grammar.SIGNS, grammar.MINUS)
+        return terms[0][1] if len(terms) == 1 else Sum(terms)
 
-def _describe(error: UnexpectedInput, text: str) -> str:
-    if isinstance(error, UnexpectedToken) and error.token.type == "$END":
-        return "it ends too early"
-    place: int = getattr(error, "pos_in_stream", None) or 0
-    return f"unexpected {text[place : place + 1]!r} at character {place + 1}"
+    def _product(self) -> Node:
+        factors = self._chain(self._signed, grammar.TIMES, grammar.DIVIDE)
+        return factors[0][1] if len(factors) == 1 else Product(factors)
 
+    def _chain(
+        self, operand: Callable[[], Node], marks: frozenset[str], inverse: frozenset[str]
+    ) -> tuple[tuple[bool, Node], ...]:
+        """Return operands between `marks`, each with whether an `inverse` mark precedes it."""
+        parts = [(False, operand())]
+        while self._kind in marks:
+            is_inverse = self._take() in inverse
+            parts.append((is_inverse, operand()))
+        if len(parts) > 1:
+            self._count()
+        return tuple(parts)
 
-class _Part(NamedTuple):
-    """A tree on its way up, with what the limits look at."""
+    def _signed(self) -> Node:
+        if self._kind not in grammar.SIGNS:
+            return self._primary()
+        is_minus = self._take() in grammar.MINUS
+        self._count()
+        node = self._inside(self._signed)
+        return Negation(node) if is_minus else node
 
-    node: Node
-    nodes: int
-    depth: int
+    def _primary(self) -> Node:
+        kind = self._kind
+        match kind:
+            case "number":
+                self._count()
+                return Number(_exact(self._take()))
+            case "name":
+                name = self._take()
+                self._count()
+                return self._call(name) if self._kind == "(" else self._path(name)
+            case "(":
+                self._take()
+                node = self._inside(self._sum)
+                self._take(")")
+                return node
+            case _:
+                self._refuse()
 
-
-@v_args(inline=True)
-class _Builder(Transformer[Token, _Part]):
-    """Builds the tree while the parser reduces."""
-
-    def start(self, part: _Part) -> _Part:
-        """Return the whole formula."""
-        return part
-
-    def number(self, token: Token) -> _Part:
-        """Return a literal."""
-        return _Part(Number(_exact(token)), 1, 1)
-
-    def path(self, *tokens: Token) -> _Part:
-        """Return a reference."""
-        return _Part(Reference(tuple(map(_key, tokens))), 1, 1)
-
-    def call(self, name: Token, *arguments: _Part) -> _Part:
-        """Return a function call."""
+    def _call(self, name: str) -> Node:
+        self._take("(")
+        arguments = [self._inside(self._sum)]
+        while self._kind == ",":
+            self._take()
+            arguments.append(self._inside(self._sum))
+        self._take(")")
         fewest, most = grammar.FUNCTIONS.get(name, (0, -1))
         if not fewest <= len(arguments) <= most:
             wanted = fewest if fewest == most else f"{fewest} to {most}"
             msg = f"{name} takes {wanted} arguments" if most > 0 else f"no function {name[:40]!r}"
             raise _syntax(msg)
-        return _combine(Call(str(name), tuple(a.node for a in arguments)), arguments, deeper=1)
+        return Call(name, tuple(arguments))
 
-    def group(self, part: _Part) -> _Part:
-        """Return what brackets hold."""
-        return _combine(part.node, (part,), deeper=1, nodes=0)
+    def _path(self, name: str) -> Node:
+        parts = [name]
+        while self._kind in (".", "key"):
+            if self._kind == "key":
+                parts.append(_key(self._take()))
+            else:
+                self._take()
+                parts.append(self._take("name"))
+        return Reference(tuple(parts))
 
-    def signed(self, sign: Token, part: _Part) -> _Part:
-        """Return an operand with its sign."""
-        node = Negation(part.node) if sign in grammar.MINUS else part.node
-        return _combine(node, (part,), deeper=1)
+    def _inside(self, read: Callable[[], Node]) -> Node:
+        """Return what stands one level further down."""
+        self._depth += 1
+        if self._depth > grammar.MAX_DEPTH:
+            msg = f"nested deeper than {grammar.MAX_DEPTH}"
+            raise _syntax(msg)
+        node = read()
+        self._depth -= 1
+        return node
 
-    def expr(self, first: _Part, *rest: Any) -> _Part:
-        """Return a sum, or its only term."""
-        if not rest:
-            return first
-        marks = (False, *(sign in grammar.MINUS for sign in rest[::2]))
-        parts = (first, *rest[1::2])
-        terms = tuple((mark, part.node) for mark, part in zip(marks, parts, strict=True))
-        return _combine(Sum(terms), parts)
+    def _count(self) -> None:
+        """Count one node of the tree."""
+        self._nodes += 1
+        if self._nodes > grammar.MAX_NODES:
+            msg = f"more than {grammar.MAX_NODES} parts"
+            raise _syntax(msg)
 
-    def term(self, first: _Part, *rest: Any) -> _Part:
-        """Return a product, or its only factor."""
-        if not rest:
-            return first
-        marks = (False, *(sign in grammar.DIVIDE for sign in rest[::2]))
-        parts = (first, *rest[1::2])
-        factors = tuple((mark, part.node) for mark, part in zip(marks, parts, strict=True))
-        return _combine(Product(factors), parts)
+    def _take(self, kind: str | None = None) -> str:
+        """Return the token and go on to the next; refuse one of another kind."""
+        if kind not in (None, self._kind):
+            self._refuse()
+        token = self._token
+        self._step()
+        return token
 
+    def _step(self) -> None:
+        found = grammar.TOKEN.match(self._text, self._end)
+        assert found is not None, "blanks alone match, none at all too"
+        kind = found.lastgroup
+        self._token = "" if kind is None else found[kind]
+        self._end = found.end()
+        self._place = self._end - len(self._token)
+        self._kind = self._token if kind == "mark" else kind or _END
+        if kind is None and self._end < len(self._text):
+            self._refuse()
 
-def _combine(node: Node, parts: tuple[_Part, ...], *, deeper: int = 0, nodes: int = 1) -> _Part:
-    count = nodes + sum(part.nodes for part in parts)
-    depth = deeper + max(part.depth for part in parts)
-    if count > grammar.MAX_NODES:
-        raise _syntax(_TOO_LONG)
-    if depth > grammar.MAX_DEPTH + 1:
-        raise _syntax(_TOO_DEEP)
-    return _Part(node, count, depth)
+    def _refuse(self) -> Never:
+        if self._place >= len(self._text):
+            msg = "it ends too early"
+        else:
+            msg = f"unexpected {self._text[self._place]!r} at character {self._place + 1}"
+        raise _syntax(msg)
 
 
 def _exact(token: str) -> Fraction:
-    match = _NUMBER.fullmatch(token)
+    match = grammar.NUMBER.fullmatch(token)
     assert match is not None, "the grammar lets no other number through"
     whole, decimals, exponent = match[1], match[2] or "", match[3] or "0"
     if len(whole) + len(decimals) > grammar.MAX_DIGITS:
@@ -205,9 +234,7 @@ def _exact(token: str) -> Fraction:
     return Fraction(int(whole + decimals)) * Fraction(10) ** (int(exponent) - len(decimals))
 
 
-def _key(token: Token) -> str:
-    if token.type != "KEY":
-        return str(token)
+def _key(token: str) -> str:
     key = token[1:-1].strip()
     if len(key) > 1 and key[0] == key[-1] and key[0] in "'\"":
         key = key[1:-1]
@@ -215,8 +242,3 @@ def _key(token: Token) -> str:
         msg = "[] names no key"
         raise _syntax(msg)
     return key
-
-
-@lru_cache(maxsize=1)
-def _lark() -> Lark:
-    return Lark(grammar.GRAMMAR, parser="lalr", transformer=_Builder(), maybe_placeholders=False)

@@ -2,26 +2,28 @@
 
 Refused: anything but UTF-8 without a byte order mark, duplicate keys, NaN and Infinity, lone
 surrogates, depth over 64, numbers of more than 40 digits or with an exponent beyond ±30.
-Integers become int, other numbers Decimal; a float never appears.
+Integers become int, other numbers Decimal; a float never appears. `fast_json` reads what it is
+sure to read alike; this module decides all else and is the only one that refuses.
 Source: protocol specification, sections 4 and 18 (R13); quality targets, S9.
 """
 
 import json
 import re
 from decimal import Decimal
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Never
+from typing import Any, Never
 
 from adapter.domain.errors import WireError
-
-if TYPE_CHECKING:
-    import msgspec
+from adapter.protocol.fast_json import UNSURE, Codec, Limits
 
 MAX_DEPTH = 64
 """The root counts as 1."""
 MAX_DIGITS = 40
 MAX_EXPONENT = 30
+WARM_UP = 500
+"""Bodies decoded here before `fast_json` is asked, unless something is encoded first: its import
+costs what it saves on almost 2,000, and a short command reads a few."""
 
+_CODEC = Codec(Limits(MAX_DEPTH, MAX_DIGITS, MAX_EXPONENT), warm_up=WARM_UP)
 _LONG_NUMBER = MAX_DIGITS + 8
 # Always matches from a quote on and never gives back, so that the time is linear.
 _STRING = re.compile(r'"(?:[^"\\]+|\\.)*+(?:"|\\?\Z)', re.DOTALL)
@@ -34,6 +36,12 @@ def decode(raw: bytes) -> Any:
     Raises:
         WireError: SCH_INVALID_JSON, with what is wrong and where.
     """
+    value = _CODEC.decode(raw)
+    return _decode(raw) if value is UNSURE else value
+
+
+def _decode(raw: bytes) -> Any:
+    """Return the same as `decode`, without the fast way."""
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -71,14 +79,7 @@ def decode_object(raw: bytes) -> dict[str, Any]:
 
 def encode(value: Any) -> bytes:
     """Return compact UTF-8 JSON; Decimals are written as numbers, digit by digit."""
-    return _encoder().encode(value)
-
-
-@lru_cache(maxsize=1)
-def _encoder() -> "msgspec.json.Encoder":
-    import msgspec  # 45 ms, which a command that only reads does not pay
-
-    return msgspec.json.Encoder(decimal_format="number")
+    return _CODEC.encode(value)
 
 
 def _invalid(why: str) -> WireError:

@@ -1,5 +1,8 @@
 """Contracts of every mode and their mutants: two engines, one verdict; nothing broken passes.
 
+The fast JSON decoder reads each mutant and a respelling of it as the strict one does, or not at
+all, and it reads every valid contract.
+
 P2PTRADE_MUTANTS sets how many mutants are made; 100000 for a run by hand.
 """
 
@@ -19,6 +22,7 @@ from adapter.protocol.schemas import Schemas
 from adapter.protocol.schemas_py import PythonSchemas
 from adapter.store.documents import load_bundle
 from tests.differential.contracts import MODES, contracts, in_message
+from tests.differential.decoders import agrees, respelled
 from tests.differential.mutants import BREAKERS, CONTRACT, mutant, parts_of
 from tests.unit.protocol.messages import Message
 
@@ -63,6 +67,8 @@ def test_the_engines_judge_every_mutant_alike(mode: str) -> None:
             again = strict_json.decode(raw)
             assert again["value"] == changed
             assert strict_json.decode(strict_json.encode(again)) == again
+            agrees(raw)
+            agrees(respelled(raw, rng))
             made += 1
 
     judge()
@@ -101,7 +107,10 @@ def test_a_valid_contract_is_accepted_and_its_positions_sum_to_zero(mode: str) -
         report = flow_report(terms, delivered=Energy.from_kwh("1.5"))
         assert report.mode == mode
         assert sum(money.micro for money in report.net.values()) == 0
-        assert strict_json.decode(strict_json.encode(message)) == message
+        raw = strict_json.encode(message)
+        read = strict_json.decode(raw)
+        assert read == message
+        assert agrees(strict_json.encode(read))  # a Decimal -0 is read as the integer 0
         report.to_wire()
 
     judge()

@@ -152,17 +152,42 @@ def test_functions_of_the_host_get_values_of_any_kind() -> None:
         "(" * 20_000 + ")" * 20_000,
         "9" * 1_000_000,
         "a" * 2_001,
+        "-" * 2_000,
+        "(" * 2_000,
+        "abs(" * 500,
         "\x00",
         "a.b\u2028",
     ],
     ids=lambda text: ascii(text[:16]),
 )
 def test_anything_else_is_refused_at_once(text: str) -> None:
-    parse("1")  # the parser itself is made at first use
     with pytest.raises(FormulaError) as caught:
         parse(text)
     assert caught.value.code == SYNTAX
     assert len(caught.value.message) < 200
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("1 +", "it ends too early"),
+        ("abs(1", "it ends too early"),
+        ("a $ b", "unexpected '$' at character 3"),
+        (" 2 3", "unexpected '3' at character 4"),
+        ("a[b", "unexpected '[' at character 2"),
+        ("a.1", "unexpected '1' at character 3"),
+        ("foo(1)", "no function 'foo'"),
+        ("abs(1, 2)", "abs takes 1 arguments"),
+        ("min()", "unexpected ')' at character 5"),
+        ("a['']", "[] names no key"),
+        ("1e31", "a number has an exponent beyond 30"),
+        ("-" * 65 + "1", "nested deeper than 64"),
+    ],
+)
+def test_the_refusal_says_what_is_wrong_and_where(text: str, why: str) -> None:
+    with pytest.raises(FormulaError) as caught:
+        parse(text)
+    assert caught.value.message == why
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from typing import Any
 import openapi_core
 import pytest
 from jsonschema import Draft202012Validator
+from openapi_core.exceptions import OpenAPIError
+from openapi_core.testing import MockRequest
 from openapi_spec_validator import validate
 
 from adapter.formula.grammar import MAX_FLOWS
@@ -188,3 +190,14 @@ def test_code_and_schema_allow_the_same_number_of_flows() -> None:
 
 def test_the_text_for_date_times_knows_their_pattern() -> None:
     assert schema("EnergyContract.DateTime")["pattern"] == DATE_TIME_PATTERN
+
+
+def test_openapi_core_judges_the_whole_message() -> None:
+    # It drops what stands beside a `$ref` at the root of a body's schema.
+    openapi = openapi_core.OpenAPI.from_dict(dict(BUNDLE))
+    for path in BUNDLE["paths"]:
+        action = path.rpartition("/")[2]
+        body = json.dumps({"context": {"action": action}, "message": {}}).encode()
+        request = MockRequest("https://node.example", "post", path, data=body)
+        with pytest.raises(OpenAPIError):
+            openapi.validate_request(request)
