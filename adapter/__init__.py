@@ -9,10 +9,13 @@ from typing import Any
 
 __all__ = [
     "AdapterError",
+    "ClearedOrders",
     "Finding",
     "FlowReport",
+    "Order",
     "Report",
     "TariffPrice",
+    "clear_book",
     "compute_tariff",
     "evaluate_flows",
     "sign_message",
@@ -23,8 +26,10 @@ __all__ = [
 # By name, so that no layer comes to depend on all others; types are in `__init__.pyi`.
 _HOMES = {
     "AdapterError": "adapter.domain.errors",
+    "ClearedOrders": "adapter.settlement.clearing_orders",
     "Finding": "adapter.domain.findings",
     "FlowReport": "adapter.protocol.flows",
+    "Order": "adapter.settlement.clearing_orders",
     "Report": "adapter.protocol.validation",
     "TariffPrice": "adapter.domain.tariff",
 }

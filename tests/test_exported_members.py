@@ -12,6 +12,8 @@ import pytest
 import adapter
 from adapter import (
     AdapterError,
+    Order,
+    clear_book,
     compute_tariff,
     evaluate_flows,
     sign_message,
@@ -19,10 +21,20 @@ from adapter import (
     verify_message,
 )
 from adapter.protocol import strict_json
+from adapter.settlement import clearing_orders
 from tests.unit.protocol.messages import contract, f, inputs, t
 
-CLASSES = ["AdapterError", "Finding", "FlowReport", "Report", "TariffPrice"]
+CLASSES = [
+    "AdapterError",
+    "ClearedOrders",
+    "Finding",
+    "FlowReport",
+    "Order",
+    "Report",
+    "TariffPrice",
+]
 FUNCTIONS = {
+    "clear_book": ["orders", "tick", "rule"],
     "compute_tariff": ["tariff", "start", "end", "kwh", "time_zone", "profile"],
     "evaluate_flows": ["contract", "quantity_kwh", "delivered_kwh", "time_zone"],
     "sign_message": ["body", "subscriber_id", "key_id", "seed", "created_s", "expires_s"],
@@ -73,7 +85,8 @@ def test_a_function_is_documented_and_typed(name: str, parameters: list[str]) ->
 def test_importing_the_package_imports_nothing_else() -> None:
     code = (
         "import sys, adapter; "
-        "print([m for m in sys.modules if m.startswith('adapter.') or m in ('lark', 'nacl')])"
+        "print([m for m in sys.modules"
+        " if m.startswith('adapter.') or m in ('lark', 'nacl', 'numpy')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -146,6 +159,55 @@ def test_a_tariff_that_cannot_be_computed_has_a_code(change: dict[str, object], 
     with pytest.raises(AdapterError) as caught:
         compute_tariff(**{**known, **change})
     assert caught.value.code.startswith(code)
+
+
+def test_a_book_is_cleared() -> None:
+    # 3 kWh at 0.10 to 0.13: 0.115, or 0.11 in whole hundredths
+    orders = [
+        Order("a", "sell", 3_000_000, 100_000),
+        Order("b", "buy", 3_000_000, 130_000),
+    ]
+    found = clear_book(orders)
+    assert (found.price_micro, found.volume_micro_kwh) == (115_000, 3_000_000)
+    assert found.fills_micro_kwh == [3_000_000, 3_000_000]
+    assert found.trades == [("a", "b", 3_000_000, 115_000)]
+    assert clear_book(iter(orders), tick="0.01").price_micro == 110_000
+    assert clear_book(orders, rule="seller_ask").trades[0].price_micro == 100_000
+    assert clear_book([]).trades == []
+
+
+@pytest.mark.parametrize(
+    ("order", "why"),
+    [
+        pytest.param(Order("a", "buy", 1, 1), "repeats that of order 1", id="same id"),
+        pytest.param(Order("b", "bid", 1, 1), "neither buy nor sell", id="side"),
+        pytest.param(Order("b", "buy", 0, 1), "quantity", id="no quantity"),
+        pytest.param(Order("b", "buy", 10**12 + 1, 1), "quantity", id="too much"),
+        pytest.param(Order("b", "buy", 2**70, 1), "quantity", id="far too much"),
+        pytest.param(Order("b", "buy", True, 1), "quantity", id="a truth value"),
+        pytest.param(Order("b", "buy", 1, -1), "price", id="negative price"),
+        pytest.param(Order("b", "buy", 1, 10**12 + 2), "price", id="price beyond"),
+        pytest.param(Order("b", "buy", 1, 3), "multiple of the tick", id="off the tick"),
+    ],
+)
+def test_a_book_with_such_an_order_is_refused(order: Order, why: str) -> None:
+    with pytest.raises(AdapterError, match=why) as caught:
+        clear_book([Order("a", "sell", 1, 2), order], tick="0.000002")
+    assert (caught.value.code, caught.value.path) == ("SCH_ATTRIBUTE_PACK_INVALID", "$[1]")
+    assert caught.value.message.startswith("order 2: ")
+
+
+def test_a_book_of_too_much_energy_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clearing_orders, "LOTS_SUM_END", 5)
+    with pytest.raises(AdapterError, match=r"sum to 0\.000005 kWh or more"):
+        clear_book([Order("a", "sell", 3, 2), Order("b", "buy", 2, 2)])
+
+
+def test_an_unknown_rule_and_a_tick_of_nothing_are_refused() -> None:
+    with pytest.raises(ValueError, match="last_look"):
+        clear_book([], rule="last_look")
+    with pytest.raises(ValueError, match="tick"):
+        clear_book([], tick=0)
 
 
 def header() -> str:

@@ -26,9 +26,11 @@ COMMANDS = {
     "doctor": "Check what a node needs, one line each.",
     "validate": "Check message files against schemas and rules of the contract.",
     "explain": "Show roles, revenue flows, net positions and trade cap of a contract.",
+    "clear": "Clear one order book: price, volume, who trades with whom.",
+    "clear-curves": "Clear offer curves: one price, the power of every prosumer.",
     "schema": "List, show, check and bundle the schemas of messages and contracts.",
 }
-"""Name and help; the module `adapter.cli.<name>` holds a typer application `app`."""
+"""Name and help; module `adapter.cli.<name>`, `_` for `-`, holds a typer application `app`."""
 
 
 class LazyGroup(typer.core.TyperGroup):
@@ -42,7 +44,7 @@ class LazyGroup(typer.core.TyperGroup):
         """Return a command, None when there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"adapter.cli.{cmd_name}")
+        module = import_module(f"adapter.cli.{cmd_name.replace('-', '_')}")
         command = typer.main.get_command(module.app)
         command.name = cmd_name
         return command

@@ -233,20 +233,12 @@ def midpoint(low: int, high: int, tick: int) -> int:
     return low + (high - low) // tick // 2 * tick
 
 
-class _Terms(NamedTuple):
-    """What a rule may look at to price a trade."""
-
-    ask: int
-    bid: int
-    uniform: int
-    tick: int
-
-
-_TRADE_PRICE: Mapping[Rule, Callable[[_Terms], int]] = MappingProxyType(
+# By ask, bid, uniform price and tick.
+_TRADE_PRICE: Mapping[Rule, Callable[[int, int, int, int], int]] = MappingProxyType(
     {
-        Rule.UNIFORM: lambda terms: terms.uniform,
-        Rule.PAY_AS_BID_MIDPOINT: lambda terms: midpoint(terms.ask, terms.bid, terms.tick),
-        Rule.SELLER_ASK: lambda terms: terms.ask,
+        Rule.UNIFORM: lambda _ask, _bid, uniform, _tick: uniform,
+        Rule.PAY_AS_BID_MIDPOINT: lambda ask, bid, _uniform, tick: midpoint(ask, bid, tick),
+        Rule.SELLER_ASK: lambda ask, _bid, _uniform, _tick: ask,
     }
 )
 
@@ -257,7 +249,7 @@ def _priced(
     """Return the result with the trades priced by a rule."""
     of_trade = _TRADE_PRICE[rule]
     trades = tuple(
-        Trade(sell, buy, lots, of_trade(_Terms(price[sell], price[buy], uniform or 0, tick)))
+        Trade(sell, buy, lots, of_trade(price[sell], price[buy], uniform or 0, tick))
         for sell, buy, lots in matches
     )
     return Reference(
