@@ -1,7 +1,8 @@
 """`p2ptrade validate`: what is wrong with message files, for people and for build servers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Protocol
 
 import typer
@@ -11,6 +12,7 @@ from adapter.cli.output import FINDINGS, USAGE, complain, misuse, say_json
 from adapter.cli.terminal import accept_any_text, progress
 from adapter.domain.findings import Finding, Severity, Tier
 from adapter.protocol import validation
+from adapter.protocol.policy import POLICIES, Policy, read_policy
 from adapter.protocol.schemas import Schemas
 from adapter.protocol.validation import MAX_BYTES, Histories, Profile, Report, SchemaEngine
 from adapter.store.documents import load_bundle
@@ -57,7 +59,7 @@ class JsonLines:
 
 
 @app.command()
-def validate(
+def validate(  # noqa: PLR0913 - one argument per option
     paths: Annotated[
         list[str],
         typer.Argument(
@@ -81,6 +83,13 @@ def validate(
             "--history", help="Feed the files in order as one store: rules over earlier messages."
         ),
     ] = False,
+    policy: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="What a network demands beyond the contract: a published policy, or a YAML file.",
+        ),
+    ] = "none",
     report: Annotated[
         ReportForm | None, typer.Option(help="Write a document for build servers to stdout.")
     ] = None,
@@ -93,7 +102,8 @@ def validate(
         misuse("--json and --report exclude each other")
     accept_any_text()
     files = message_files(paths)
-    judgement = Judgement(engine, profile, history=history)
+    engines = dict(_engines(engine))
+    judgement = Judgement(engines, profile, _policy(policy), history=history)
     writer = writer_for(report, as_json=as_json)
     with progress("validating", len(files)) as bar:
         for file in files:
@@ -108,11 +118,19 @@ def validate(
 class Judgement:
     """Judges files one by one and remembers the exit code."""
 
-    def __init__(self, engine: Engine, profile: Profile, *, history: bool) -> None:
+    def __init__(
+        self,
+        engines: Mapping[str, SchemaEngine],
+        profile: Profile,
+        policy: Policy | None,
+        *,
+        history: bool,
+    ) -> None:
         """Take the options of the command."""
         self.exit_code = 0
-        self._engines = dict(_engines(engine))
+        self._engines = engines
         self._profile = profile
+        self._policy = policy
         self._histories: Histories | None = {} if history else None
 
     def judge(self, file: str, writer: Writer) -> None:
@@ -131,13 +149,34 @@ class Judgement:
     def _report(self, raw: bytes) -> Report:
         try:
             return validation.validate(
-                raw, self._engines, profile=self._profile, histories=self._histories
+                raw,
+                self._engines,
+                profile=self._profile,
+                histories=self._histories,
+                policy=self._policy,
             )
         except Exception as error:  # the edge: a fault of ours is a finding too
             name = type(error).__name__
             message = f"the validator failed with {name}; please report this file"
             fault = Finding(Tier.SCHEMA, Severity.ERROR, "NET_INTERNAL_ERROR", "$", message)
             return Report(None, None, None, (fault,), ())
+
+
+def _policy(named: str) -> Policy | None:
+    """Return a published policy, or the one that a file spells out."""
+    if named == "none" or named in POLICIES or not Path(named).is_file():
+        source: object = named
+    else:
+        import yaml  # 15 ms, which runs without a policy of their own do not pay
+
+        try:
+            source = yaml.safe_load(read_bounded(named, MAX_BYTES))
+        except (OSError, yaml.YAMLError) as error:
+            misuse(f"--policy: {shown_name(named)}: {' '.join(str(error).split())[:200]}")
+    try:
+        return read_policy(source)
+    except ValueError as error:
+        misuse(f"--policy: {error}")
 
 
 def _engines(wanted: Engine) -> Iterator[tuple[str, SchemaEngine]]:

@@ -86,7 +86,7 @@ def read_policy(value: object) -> Policy | None:
     if isinstance(value, str):
         known = POLICIES.get(value)
         if known is None:
-            msg = f"{value[:40]!r} is no policy; there are none, {', '.join(POLICIES)}, or a map"
+            msg = f"{value[:40]!r} is no policy; known are none, {', '.join(POLICIES)}"
             raise ValueError(msg)
         return known
     if not isinstance(value, Mapping):

@@ -18,6 +18,7 @@ from adapter.protocol.actions import Action
 from adapter.protocol.detect import Dialect, dialect_of
 from adapter.protocol.discover import read_filter
 from adapter.protocol.envelope import context_problems, is_judgeable
+from adapter.protocol.policy import Policy, check_policy
 from adapter.protocol.rules import ContractHistory, check_history, check_message, record
 from adapter.protocol.rules.message import Message
 
@@ -36,7 +37,7 @@ class Profile(StrEnum):
     STRICT = "strict"
     """Schema problems and rules of severity error."""
     UPSTREAM = "upstream"
-    """Schema problems only; every result of a rule is a finding."""
+    """Schema problems and the policy; every result of a rule is a finding."""
 
 
 class SchemaEngine(Protocol):
@@ -104,6 +105,7 @@ def validate(
     *,
     profile: Profile = Profile.STRICT,
     histories: Histories | None = None,
+    policy: Policy | None = None,
 ) -> Report:
     """Return what is wrong with a message, for any bytes; nothing is fetched, nothing raised.
 
@@ -113,6 +115,7 @@ def validate(
         profile: what fails the message.
         histories: what earlier messages said; a message without errors is added to it. Without
             it the rules over earlier messages do not run.
+        policy: what a network demands beyond the contract, of messages that fit their schema.
     """
     try:
         body = _decoded(raw)
@@ -127,6 +130,8 @@ def validate(
         rules = check_message(message.action, content, schema_findings=schema)
         if histories is not None:
             rules += _against_earlier(histories, message)
+    if message is not None and not schema:
+        rules += check_policy(policy, message.action, content)
     failing = [one for one in rules if _fails(one, profile)]
     report = Report(
         action,
@@ -263,7 +268,8 @@ def _mode_of(message: Message | None) -> str | None:
 
 
 def _fails(finding: Finding, profile: Profile) -> bool:
-    return profile is Profile.STRICT and finding.severity is Severity.ERROR
+    judged = profile is Profile.STRICT or finding.tier is Tier.POLICY
+    return judged and finding.severity is Severity.ERROR
 
 
 def _schema_finding(error: WireError, path: str | None = None) -> Finding:

@@ -7,12 +7,16 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from adapter.cli.validate import JsonLines, Judgement
+from adapter.domain.findings import Finding
 from adapter.protocol import strict_json
+from adapter.protocol.validation import Profile
 from tests.security.test_s9_hostile_json import HOSTILE
 from tests.unit.protocol.messages import Message, d, f, inputs, p, p_on_init
 
@@ -314,3 +318,44 @@ def test_long_work_shows_a_bar_on_a_terminal(tmp_path: Path) -> None:
         (tmp_path / f"{number}.json").write_bytes(GOOD.read_bytes())
     assert "validating" in on_terminal("--engine", "py", tmp_path)
     assert b"validating" not in run("--engine", "py", tmp_path).stderr
+
+
+def test_a_policy_is_a_name_or_a_file(tmp_path: Path) -> None:
+    named = run("--json", "--policy", "interdiscom", GOOD)
+    assert named.returncode == 1
+    found = json.loads(named.stdout)
+    assert [error["rule"] for error in found["errors"]] == ["LEAD_TIME", "SLOT", "CURRENCY"]
+    assert {error["tier"] for error in found["errors"]} == {"policy"}
+    assert {error["wire_code"] for error in found["errors"]} == {"POL_ELIGIBILITY_NOT_MET"}
+    file = tmp_path / "policy.yaml"
+    file.write_text("currencies: [USD]\nminimum_kwh: 1\n")
+    assert run("--policy", file, "--profile", "upstream", GOOD).returncode == 0
+    file.write_text("currencies: [INR]\n")
+    assert run("--policy", file, "--profile", "upstream", GOOD).returncode == 1
+    assert run(GOOD).returncode == 0
+
+
+@pytest.mark.parametrize("text", ["lead_time: soon", "- 1", ": :\n:", "leadtime: PT1H", ""])
+def test_a_policy_that_cannot_be_read_is_wrong_usage(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(text)
+    done = run("--policy", file, GOOD)
+    assert done.returncode == (0 if text == "" else 2)
+    assert run("--policy", "intradiscom", GOOD).returncode == 2
+
+
+class Exploding:
+    """An engine with a bug."""
+
+    def check(self, action: str, body: Mapping[str, Any]) -> tuple[Finding, ...]:
+        raise ZeroDivisionError(action)
+
+
+def test_a_bug_of_the_validator_is_a_finding(capsys: pytest.CaptureFixture[str]) -> None:
+    judgement = Judgement({"rs": Exploding()}, Profile.STRICT, None, history=False)
+    judgement.judge(str(GOOD), JsonLines())
+    found = json.loads(capsys.readouterr().out)
+    assert judgement.exit_code == 1
+    (error,) = found["errors"]
+    assert (error["code"], error["path"]) == ("NET_INTERNAL_ERROR", "$")
+    assert "ZeroDivisionError" in error["message"]
