@@ -6,7 +6,7 @@ import tempfile
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from adapter.cli.validate import Engine, Judgement, writer_for
+from adapter.cli.validate import Engine, Judgement, engines_for, writer_for
 from adapter.protocol import strict_json
 from adapter.protocol.validation import Profile
 from tests.unit.protocol.messages import Message, contract, d, f, inputs
@@ -31,7 +31,8 @@ def report() -> str:
         text = io.StringIO()
         with redirect_stdout(text):
             writer = writer_for(None, as_json=False)
-            Judgement(Engine.BOTH, Profile.STRICT, history=False).judge(str(file), writer)
+            engines = dict(engines_for(Engine.BOTH))
+            Judgement(engines, Profile.STRICT, None, history=False).judge(str(file), writer)
             writer.end()
         return text.getvalue().replace(str(file), "broken.json")
 
@@ -54,6 +55,7 @@ p2ptrade validate message.json            # for people
 p2ptrade validate folder/                 # every *.json below, in name order
 p2ptrade validate --json folder/ | jq .   # one JSON object per file
 curl -s https://peer.example/m | p2ptrade validate -
+p2ptrade validate --policy interdiscom message.json   # and what that network demands
 ```
 
 ```text

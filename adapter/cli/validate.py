@@ -102,7 +102,7 @@ def validate(  # noqa: PLR0913 - one argument per option
         misuse("--json and --report exclude each other")
     accept_any_text()
     files = message_files(paths)
-    engines = dict(_engines(engine))
+    engines = dict(engines_for(engine))
     judgement = Judgement(engines, profile, _policy(policy), history=history)
     writer = writer_for(report, as_json=as_json)
     with progress("validating", len(files)) as bar:
@@ -179,7 +179,8 @@ def _policy(named: str) -> Policy | None:
         misuse(f"--policy: {error}")
 
 
-def _engines(wanted: Engine) -> Iterator[tuple[str, SchemaEngine]]:
+def engines_for(wanted: Engine) -> Iterator[tuple[str, SchemaEngine]]:
+    """Give the wanted schema engines by name."""
     bundle = load_bundle()
     if wanted is not Engine.PY:
         yield Engine.RS.value, Schemas(bundle)
