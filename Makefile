@@ -6,6 +6,7 @@ UV = $(or $(shell command -v uv),$(BIN)/uv)
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$python && break; done)
+AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
 # How `make lock` resolves; releases younger than COOLDOWN stay out.
 COOLDOWN := 7 days
 COMPILE = $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 \
@@ -19,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve test check bench lock clean
+.PHONY: help demo serve test postgres check bench lock clean
 
 help:
 	@echo 'make demo    run one whole trade between four nodes on this machine'
@@ -36,9 +37,17 @@ demo: $(VENV)/runtime.stamp
 serve: $(VENV)/runtime.stamp
 	@$(BIN)/p2ptrade demo --serve
 
-test: $(VENV)/dev.stamp
+test: $(VENV)/dev.stamp postgres
 	@echo '== tests'
 	@$(BIN)/python -m pytest -q -n auto --dist loadfile
+
+# A PostgreSQL server for the tests, which run one of their own; by apt where there is none.
+postgres:
+	@command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || { \
+		echo '== PostgreSQL, by apt'; \
+		$(AS_ROOT) apt-get update -qq && $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive \
+			apt-get install -qq --yes --no-install-recommends postgresql >/dev/null; \
+	} || { echo 'the tests need a PostgreSQL server: put its postgres and initdb on PATH'; exit 1; }
 
 check: $(VENV)/dev.stamp
 	@echo '== format'

@@ -19,8 +19,12 @@ from adapter.protocol.schemas import Schemas
 from adapter.protocol.signature import Signer
 from adapter.service.catalogue import Catalogue
 from adapter.service.contracts import ContractCalls
+from adapter.service.cosigner import Cosigner
 from adapter.service.dead_letters import DeadLetters
+from adapter.service.head_watch import HeadWatch
 from adapter.service.inbound import Inbound
+from adapter.service.ledger_host import LedgerHost
+from adapter.service.offer_check import offer_check
 from adapter.service.originate import Originator
 from adapter.service.outbound import Outbound, OutboundParts
 from adapter.service.parts import NodeParts
@@ -34,6 +38,8 @@ from adapter.service.unit import Units
 from adapter.service.waiters import Waiters
 from adapter.settings import Settings, SettingsError
 from adapter.store.documents import load_bundle
+from adapter.store.errors import NEEDS_EXTRA
+from adapter.store.ledger_memory import MemoryLedger
 from adapter.store.sqlite import SqliteStore
 from adapter.transport.address_guard import AddressGuard
 from adapter.transport.clock import SystemClock
@@ -41,6 +47,7 @@ from adapter.transport.http_sender import HttpSender
 from adapter.transport.ids import RandomIds
 from adapter.transport.key_cache import CachedRegistry
 from adapter.transport.key_files import read_seed, refuse_sample_seed
+from adapter.transport.ledger_host import HttpLedgerHost
 from adapter.transport.registry_dedi import DediRegistry
 from adapter.transport.registry_lookup import LookupRegistry
 from adapter.transport.registry_static import StaticRegistry
@@ -62,6 +69,8 @@ class Node:
     dead_letters: DeadLetters
     contracts: ContractCalls | None
     """None where the contract layer is not hosted."""
+    cosigner: Cosigner | None
+    """Only where the contract layer is hosted by another node."""
     outbound: Outbound
     timers: Timers
     waiters: Waiters
@@ -80,6 +89,8 @@ class Node:
             asyncio.create_task(self.outbound.run(), name="outbox"),
             asyncio.create_task(self.timers.run(), name="timers"),
         ]
+        if self.cosigner is not None:
+            self._tasks.append(asyncio.create_task(self.cosigner.run(), name="cosigner"))
 
     async def _learn_key_end(self) -> None:
         """Let no signature outlive our key, as far as the registry says when that ends."""
@@ -94,6 +105,8 @@ class Node:
     async def stop(self) -> None:
         """Finish what is under way; what is unsent stays in the outbox."""
         self.timers.stop()
+        if self.cosigner is not None:
+            self.cosigner.stop()
         await self.outbound.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.parts.store.close()
@@ -108,6 +121,7 @@ class Ports:
     clock: Clock | None = None
     ids: Ids | None = None
     sender: Sender | None = None
+    ledger_host: LedgerHost | None = None
 
 
 def build_node(settings: Settings, ports: Ports = Ports()) -> Node:  # frozen
@@ -139,7 +153,9 @@ def build_node(settings: Settings, ports: Ports = Ports()) -> Node:  # frozen
         rules_for=rules.for_peer,
         allow_http=on_loopback or rules.allow_http,
     )
-    return _assemble(settings, parts, ports.sender or http, _Closing(http, verifier))
+    host = ports.ledger_host or _ledger_host(settings, parts, http)
+    cosigner = None if host is None else Cosigner(parts, host)
+    return _assemble(settings, parts, ports.sender or http, cosigner, _Closing(http, verifier))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +166,13 @@ class _Closing:
     verifier: SlicingVerifier
 
 
-def _assemble(settings: Settings, parts: NodeParts, sender: Sender, closing: _Closing) -> Node:
+def _assemble(
+    settings: Settings,
+    parts: NodeParts,
+    sender: Sender,
+    cosigner: Cosigner | None,
+    closing: _Closing,
+) -> Node:
     waiters = Waiters()
     units = Units(parts, settle_intent)
     outbound = Outbound(
@@ -168,11 +190,16 @@ def _assemble(settings: Settings, parts: NodeParts, sender: Sender, closing: _Cl
         )
     )
 
+    heads = HeadWatch(parts.store)
+
     def committed(transaction_id: str) -> None:
         outbound.wake()
         waiters.notify(transaction_id)
+        heads.notify()
 
-    contracts = ContractCalls(parts, units, committed) if _hosts(settings) else None
+    contracts = None
+    if _hosts(settings):
+        contracts = ContractCalls(parts, units, committed, heads, MemoryLedger)
     rates = RateLimits(lambda peer: settings.protocol.for_peer(peer).rate_limit_per_s)
     return Node(
         settings=settings,
@@ -180,9 +207,12 @@ def _assemble(settings: Settings, parts: NodeParts, sender: Sender, closing: _Cl
         inbound=Inbound(parts, units, committed, rates),
         originator=Originator(parts, units, committed, waiters),
         queries=Queries(parts.store, parts.rules_for),
-        catalogue=Catalogue(parts.store),
+        catalogue=Catalogue(
+            parts.store, offer_check(parts.me, parts.schemas, settings.protocol.time_zone)
+        ),
         dead_letters=DeadLetters(parts.store, parts.clock, committed),
         contracts=contracts,
+        cosigner=cosigner,
         outbound=outbound,
         timers=Timers(parts, units, contracts, committed, settings.protocol.inbox_retention_ms),
         waiters=waiters,
@@ -190,6 +220,13 @@ def _assemble(settings: Settings, parts: NodeParts, sender: Sender, closing: _Cl
         genesis=_genesis(settings),
         _closing=closing,
     )
+
+
+def _ledger_host(settings: Settings, parts: NodeParts, http: HttpSender) -> LedgerHost | None:
+    host = settings.contracts.host
+    if host is None or settings.hosts_contracts:
+        return None
+    return HttpLedgerHost(host, http, parts.signer)
 
 
 def _hosts(settings: Settings) -> bool:
@@ -200,11 +237,15 @@ def _hosts(settings: Settings) -> bool:
 
 
 def _store(settings: Settings) -> Store:
-    path = settings.database.url.path
-    if path is None:
-        msg = "database.url: this release keeps its state in SQLite: sqlite:///var/node.db"
-        raise SettingsError(msg)
-    return SqliteStore(path)
+    url = settings.database.url
+    if url.path is not None:
+        return SqliteStore(url.path)
+    try:
+        from adapter.store.postgres import PostgresStore  # needs an extra
+    except ImportError:
+        msg = f"database.url: {NEEDS_EXTRA}"
+        raise SettingsError(msg) from None
+    return PostgresStore(url.url)
 
 
 def _registry(settings: Settings, clock: Clock, sender: HttpSender) -> Registry:

@@ -4,10 +4,16 @@ import argparse
 import json
 import sys
 
-from bench import start, validate
+from bench import clear, settle, start, store, validate
 from bench.harness import to_text
 
-BENCHMARKS = {"validate": validate.run, "start": start.run}
+BENCHMARKS = {
+    "validate": validate.run,
+    "start": start.run,
+    "clear": clear.run,
+    "settle": settle.run,
+    "store": store.run,
+}
 
 
 def main() -> int:

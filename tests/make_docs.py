@@ -10,6 +10,7 @@ from adapter.domain.parties import Side
 from adapter.domain.settlement_codes import SETTLEMENT_CODES
 from adapter.protocol.lifecycle import TRANSITIONS, to_mermaid
 from tests.make_cli_doc import commands
+from tests.make_contracts_doc import contracts
 from tests.make_rules_doc import rules
 from tests.make_validator_doc import validator
 
@@ -76,6 +77,7 @@ PAGES = {
     "rules.md": rules,
     "validator.md": validator,
     "cli.md": commands,
+    "contracts.md": contracts,
 }
 
 

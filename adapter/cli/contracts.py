@@ -5,12 +5,13 @@ Called with an operator's token, or signed with a participant's key.
 
 import threading
 import uuid
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-from adapter.cli.output import misuse, refuse, say, say_json
+from adapter.cli.output import complain, misuse, refuse, say, say_json
 from adapter.domain.errors import WireError
 from adapter.protocol import strict_json
 from adapter.protocol.signature import Signer
@@ -20,8 +21,9 @@ from adapter.transport.node_client import NodeAwayError, NodeClient, NodeError
 
 NODE = "http://127.0.0.1:8103"
 """Where the contract layer is in the network of `p2ptrade demo --serve`."""
-FOLLOW_S = 1.0
-"""Between two looks for new events."""
+RETRY_S = 0.5
+"""Before a lost stream is opened again; doubled each time."""
+RETRY_MAX_S = 10.0
 PAGE = "1000"
 
 app = typer.Typer(
@@ -87,8 +89,12 @@ def call(  # noqa: PLR0913 - one parameter per option
 
 @app.command()
 def events(  # noqa: PLR0913 - one parameter per option
-    follow: Annotated[bool, typer.Option("--follow", help="Wait for more until Ctrl-C.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Go on with what happens until Ctrl-C.")
+    ] = False,
     after: Annotated[str | None, typer.Option(help="SEQ or SEQ.INDEX of the last known.")] = None,
+    contract: Annotated[str, typer.Option(help="Only of this contract.")] = "",
+    name: Annotated[str, typer.Option(help="Only with this name.")] = "",
     node: Node = NODE,
     token: Token = None,
     subscriber: Subscriber = None,
@@ -96,21 +102,62 @@ def events(  # noqa: PLR0913 - one parameter per option
     seed_file: SeedFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print events in order, one per line."""
+    """Print events in order, one per line; with --json one JSON object per line."""
+    tell = say_json if as_json else _tell_event
+    only = {key: value for key, value in (("contract", contract), ("name", name)) if value}
     with _client(node, token, _signer(subscriber, key_id, seed_file)) as client:
         try:
-            while True:
-                known = {} if after is None else {"after": after}
-                page = client.get("/contracts/events", {"limit": PAGE, **known})
-                for event in page["events"]:
-                    say_json(event) if as_json else _tell_event(event)
-                moved, after = page["next"] != after, page["next"]
-                if not moved and not follow:
-                    return
-                if not moved:
-                    threading.Event().wait(FOLLOW_S)
+            found = _followed(client, after, only) if follow else _listed(client, after, only)
+            for event in found:
+                tell(event)
         except (NodeError, NodeAwayError) as error:
             _refused(error)
+        except KeyboardInterrupt:
+            raise typer.Exit from None
+
+
+def _listed(
+    client: NodeClient, after: str | None, only: Mapping[str, str]
+) -> Iterator[dict[str, Any]]:
+    """Give all events there are, page by page."""
+    while True:
+        known = {} if after is None else {"after": after}
+        page = client.get("/contracts/events", {"limit": PAGE, **only, **known})
+        yield from page["events"]
+        if page["next"] == after:
+            return
+        after = page["next"]
+
+
+def _followed(
+    client: NodeClient, after: str | None, only: Mapping[str, str]
+) -> Iterator[dict[str, Any]]:
+    """Give all events there are and those to come; a lost connection is opened again.
+
+    Nothing is lost or told twice: it goes on after the last event.
+
+    Raises:
+        NodeError: refused.
+        NodeAwayError: the first connection already fails.
+    """
+    reached, waited_s = False, RETRY_S
+    while True:
+        try:
+            for event in client.stream("/contracts/events", only, after):
+                reached, waited_s = True, RETRY_S
+                after = event.id or after
+                if event.data:
+                    yield strict_json.decode_object(event.data.encode())
+        except NodeAwayError as error:
+            if not reached:
+                raise
+            complain(f"{error}; trying again")
+        except NodeError as error:
+            if not reached or not error.transient_status:
+                raise
+            complain(f"{error.code}; trying again")
+        threading.Event().wait(waited_s)
+        waited_s = min(2 * waited_s, RETRY_MAX_S)
 
 
 @app.command()

@@ -6,7 +6,6 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Annotated, NoReturn
 
 import typer
@@ -27,7 +26,7 @@ from adapter.demo.network import (
 )
 from adapter.demo.processes import DemoError, Processes
 from adapter.demo.report import Report
-from adapter.demo.script import Script
+from adapter.demo.script import Mode, Script
 from adapter.demo.timeline import Timeline
 
 WIDTH = 100
@@ -35,12 +34,6 @@ WIDTH = 100
 WATCH_S = 0.5
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
-
-
-class Mode(StrEnum):
-    """How the price is found."""
-
-    FIXED = "fixed"
 
 
 @app.command()
@@ -56,13 +49,12 @@ def demo(
     ] = SERVE_PORT,
 ) -> None:
     """Run one whole trade between four nodes on this machine and leave nothing running."""
-    del mode  # one so far
     try:
         with signals_raise():
             if serve:
-                _serve(ports_from(port), keep=keep)
+                _serve(ports_from(port), mode, keep=keep)
             else:
-                _run(keep=keep, as_json=as_json)
+                _run(mode, keep=keep, as_json=as_json)
     except DemoError as error:
         for line in str(error).splitlines():
             complain(line)
@@ -71,7 +63,7 @@ def demo(
         _ended(end)
 
 
-def _run(*, keep: bool, as_json: bool) -> None:
+def _run(mode: Mode, *, keep: bool, as_json: bool) -> None:
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     timeline = Timeline(console)
     progress = Console(stderr=True)
@@ -86,7 +78,7 @@ def _run(*, keep: bool, as_json: bool) -> None:
                 _introduce(timeline, folder)
             else:
                 status.update("trading")
-            report = run_trade(folder, Silence() if as_json else timeline)
+            report = run_trade(folder, Silence() if as_json else timeline, mode)
             _show(timeline, report, as_json=as_json)
             status.update("stopping")
         if not as_json:
@@ -108,14 +100,14 @@ def _show(timeline: Timeline, report: Report, *, as_json: bool) -> None:
         timeline.report(report)
 
 
-def _serve(ports: Mapping[str, int], *, keep: bool) -> NoReturn:
+def _serve(ports: Mapping[str, int], mode: Mode, *, keep: bool) -> NoReturn:
     timeline = Timeline(Console(highlight=False))
     with (
         demo_folder(keep=keep) as path,
         running_network(path, ports) as (folder, processes),
     ):
         _introduce(timeline, folder)
-        with Script(folder, timeline.step) as script:
+        with Script(folder, timeline.step, mode) as script:
             timeline.heading("Set-up at the grid operator, who hosts the contract layer")
             script.set_up()
             window = script.window()

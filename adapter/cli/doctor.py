@@ -19,9 +19,9 @@ from adapter.domain.participants import Participant
 from adapter.protocol import strict_json
 from adapter.protocol.signature import Signer
 from adapter.settings import Settings, SettingsError, load_settings
-from adapter.store.audit import pending_migrations
+from adapter.store.audit import pending_migrations, root_statements
 from adapter.store.documents import DocumentError, data_folder, load_bundle
-from adapter.store.errors import StoreError
+from adapter.store.errors import NEEDS_EXTRA, StoreError
 from adapter.transport.clock import SystemClock
 from adapter.transport.key_files import (
     KeyFileError,
@@ -93,6 +93,7 @@ class Doctor:
         yield from self._peers()
         yield self._guarded("clock", self._clocks)
         yield self._guarded("schemas", self._schemas)
+        yield self._guarded("roots", self._roots)
 
     def _guarded(self, name: str, check: Callable[[], str]) -> Finding:
         try:
@@ -109,14 +110,12 @@ class Doctor:
             return Finding(name, ok=False, text=str(error))
 
     def _database(self) -> str:
-        path = self._settings.database.url.path
+        url = self._settings.database.url
+        path = url.path
         if path is None:
-            msg = "database.url: this release keeps its state in SQLite"
-            raise _WrongError(msg)
+            return _postgres(url.url)
         if path.exists():
-            waiting = pending_migrations(path)
-            state = f"{waiting} migrations come at the next start" if waiting else "up to date"
-            return f"{path}, {state}"
+            return f"{path}, {_state(pending_migrations(path))}"
         folder = next(parent for parent in path.parents if parent.exists())
         if not os.access(folder, os.W_OK):
             msg = f"{path} cannot be made: {folder} is not writable"
@@ -226,6 +225,39 @@ class Doctor:
             name = file.relative_to(root).as_posix().encode()
             digest.update(name + b"\0" + hashlib.sha256(file.read_bytes()).digest())
         return f"{len(files)} documents, sha256 {digest.hexdigest()}"
+
+    def _roots(self) -> str:
+        """Look whether the host of a ledger has said two things."""
+        url = self._settings.database.url
+        if url.path is not None and not url.path.exists():
+            return "no statements kept yet"
+        kept, twice = root_statements(url.path or url.url)
+        for root in twice:
+            statement = root.statement
+            msg = (
+                f"the host of ledger {statement.ledger} contradicts itself: a second statement "
+                f"{statement.hash} for epoch {statement.last_epoch}, signed by it, is kept as proof"
+            )
+            raise _WrongError(msg)
+        return f"{kept} signed statements, none contradicts another"
+
+
+def _postgres(url: str) -> str:
+    """Return what a PostgreSQL database is like."""
+    try:
+        from adapter.store.postgres_audit import state_of
+    except ImportError:
+        raise _WrongError(NEEDS_EXTRA) from None
+    state = state_of(url)
+    if not state.is_durable:
+        msg = f"{state.place} loses what it has committed in a power cut: fsync, full_page_writes"
+        raise _WrongError(msg)
+    room = f"{state.connections_max} connections"
+    return f"{state.place}, PostgreSQL {state.version}, {room}, {_state(state.pending)}"
+
+
+def _state(waiting: int) -> str:
+    return f"{waiting} migrations come at the next start" if waiting else "up to date"
 
 
 class _WrongError(Exception):

@@ -12,7 +12,7 @@ from typing import Protocol
 from adapter.demo.folder import NODES, DemoFolder, write_folder
 from adapter.demo.processes import DemoError, Processes, failure, free_ports
 from adapter.demo.report import Report, make_report
-from adapter.demo.script import Script
+from adapter.demo.script import PRICE_TOLD, Mode, Script
 
 SERVE_PORT = 8101
 """First port of a network that stays up; the others follow."""
@@ -107,18 +107,18 @@ def running_network(path: Path, ports: Mapping[str, int]) -> Iterator[tuple[Demo
         yield folder, processes
 
 
-def run_trade(folder: DemoFolder, teller: Teller) -> Report:
+def run_trade(folder: DemoFolder, teller: Teller, mode: Mode = Mode.FIXED) -> Report:
     """Run the whole script against a running network.
 
     Raises:
         DemoError: a step failed, or the ledger does not verify.
     """
-    with Script(folder, teller.step) as script:
+    with Script(folder, teller.step, mode) as script:
         teller.heading("Set-up at the grid operator, who hosts the contract layer")
         script.set_up()
         window = script.window()
         before = script.balances()
-        teller.heading("Trade: 10 kWh at 0.15 USD, wheeling 0.025 USD per kWh")
+        teller.heading(f"Trade: 10 kWh at {PRICE_TOLD[mode]}; wheeling 0.025 USD per kWh")
         script.offer(window)
         transaction_id = script.buy(window)
         teller.step("buyer", f"POST /trades: contract is active, transaction {transaction_id}")

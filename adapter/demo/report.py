@@ -28,6 +28,8 @@ class Report:
     journal_root: str
     ledger_verified: bool
     entries: int
+    tariff: Mapping[str, Any] | None = None
+    """The price of the delivery under a tariff, interfaces 2.2."""
 
     @property
     def changes(self) -> Balances:
@@ -42,7 +44,7 @@ class Report:
 
     def to_wire(self) -> dict[str, Any]:
         """Return the document of `demo --json`."""
-        return {
+        document = {
             "transaction_id": self.transaction_id,
             "contract_id": self.contract_id,
             "status": self.status,
@@ -55,6 +57,7 @@ class Report:
             "journal_root": self.journal_root,
             "ledger_verified": self.ledger_verified,
         }
+        return document if self.tariff is None else {**document, "tariff": self.tariff}
 
 
 def make_report(
@@ -74,6 +77,7 @@ def make_report(
         journal_root=audit.journal_root,
         ledger_verified=audit.verdict.ok,
         entries=audit.verdict.entries,
+        tariff=trade.get("tariff"),
     )
 
 

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
 from typing import Any, Self
 
 from adapter.demo.folder import (
@@ -32,11 +34,22 @@ BUYER, SELLER = "buyer-1", "seller-1"
 PARTIES = {"BUYER": BUYER, "SELLER": SELLER, "GRID_OPERATOR": GRID_OPERATOR}
 ASSETS = ("GRID", CURRENCY)
 QUANTITY_KWH, PRICE = "10", "0.15"
+DEAR, CHEAP, VAT_PERCENT = "0.30", "0.12", 10
+"""The tariff of `--mode tariff`: per kWh in the first half of the window, and in the second."""
+HALF_DAY_MS = 43_200_000
 READING_KWH = "2.5"
 CONFIRM_S, COMPLETE_S = 60, 60
 POLL_S = 0.05
 AFTER_WINDOW_MS = 2 * SECOND_MS
 """How far behind the end of the window the clock is set."""
+
+
+class Mode(StrEnum):
+    """How the price is found."""
+
+    FIXED = "fixed"
+    TARIFF = "tariff"
+
 
 Tell = Callable[[str, str], None]
 """Called with (who, what) for each step done."""
@@ -58,8 +71,9 @@ class Window:
 class Script:
     """One run against running nodes."""
 
-    def __init__(self, folder: DemoFolder, tell: Tell) -> None:
-        """Take the network and whom to tell about each step."""
+    def __init__(self, folder: DemoFolder, tell: Tell, mode: Mode = Mode.FIXED) -> None:
+        """Take the network, whom to tell about each step, and how the price is found."""
+        self._mode = mode
         self._folder = folder
         self._tell = tell
         self._clock = SystemClock(folder.clock_file)
@@ -154,13 +168,12 @@ class Script:
             "source_meter_id": SELLER_METER,
             "source_type": "SOLAR",
             "available_kwh": "40",
-            "price_per_kwh": PRICE,
-            "currency": CURRENCY,
+            **_PRICES[self._mode](window),
             "production_start": format_instant(window.start_ms),
             "production_end": format_instant(window.end_ms),
         }
         self._answer(lambda: self._apps["bpp"].post("/offers", body))
-        self._tell(BPP, f"offers 40 kWh of {SELLER_METER} at {PRICE} {CURRENCY} per kWh")
+        self._tell(BPP, f"offers 40 kWh of {SELLER_METER} at {PRICE_TOLD[self._mode]}")
 
     def purchase(self, window: Window) -> dict[str, str]:
         """Return the body of `POST /trades` for the trade of the script."""
@@ -288,4 +301,39 @@ class Script:
         return [node for name, node in self._folder.nodes.items() if name != "registry"]
 
 
-__all__ = ["ASSETS", "PARTIES", "DemoError", "Script", "Window"]
+def _fixed_price(_window: Window) -> dict[str, Any]:
+    return {"price_per_kwh": PRICE, "currency": CURRENCY}
+
+
+def _tariff(window: Window) -> dict[str, Any]:
+    """Return a tariff whose price changes in the middle of the window, whatever the time is."""
+    change_ms = (window.start_ms + window.end_ms) // 2
+    change, back = _clock(change_ms), _clock(change_ms + HALF_DAY_MS)
+    spans = ((DEAR, back, change), (CHEAP, change, back))
+    elements = [
+        {
+            "priceComponents": [{"type": "ENERGY", "price": Decimal(price), "vat": VAT_PERCENT}],
+            "restrictions": {"startTime": start, "endTime": end},
+        }
+        for price, start, end in spans
+    ]
+    tariff = {"tariffId": "two-halves", "currency": CURRENCY, "elements": elements}
+    return {"tariff": tariff, "time_zone": "UTC"}
+
+
+def _clock(instant_ms: int) -> str:
+    """Return the time of day in UTC."""
+    return format_instant(instant_ms)[11:16]
+
+
+_PRICES: Mapping[Mode, Callable[[Window], dict[str, Any]]] = {
+    Mode.FIXED: _fixed_price,
+    Mode.TARIFF: _tariff,
+}
+PRICE_TOLD: Mapping[Mode, str] = {
+    Mode.FIXED: f"{PRICE} {CURRENCY} per kWh",
+    Mode.TARIFF: f"{DEAR} {CURRENCY} per kWh, {CHEAP} from half an hour on, VAT {VAT_PERCENT} %",
+}
+"""What a person is told about the price."""
+
+__all__ = ["ASSETS", "PARTIES", "DemoError", "Mode", "Script", "Window"]

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from adapter.demo.folder import BAP, BPP, GRID_OPERATOR
+from adapter.demo.folder import BAP, BPP, CURRENCY, GRID_OPERATOR
 from adapter.demo.report import Report
 from adapter.demo.script import PARTIES
 
@@ -76,6 +76,17 @@ class Timeline:
                 amount,
             )
         self._console.print(table)
+        if report.tariff is not None:
+            self._tariff(report.tariff)
+
+    def _tariff(self, tariff: Mapping[str, Any]) -> None:
+        """Write which element of the tariff charged what."""
+        self.heading("Price of the delivery under the tariff")
+        for leg in tariff["legs"]:
+            span = f"{leg['start'][11:16]} to {leg['end'][11:16]}"
+            self.step(span, f"{leg['kwh']} kWh x {leg['price']} = {leg['amount']} {CURRENCY}")
+        told = f"{tariff['total']} {CURRENCY}, and beside it VAT {tariff['vat']} {CURRENCY}"
+        self.step("in all", told)
 
     def _balances(self, report: Report) -> None:
         table = Table(box=None, pad_edge=True, header_style="bold")

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adapter.domain.instants import DeliveryInterval
-from adapter.domain.quantities import Energy, UnitPrice
+from adapter.domain.quantities import Energy
+from adapter.domain.terms import Price
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class ProposeAgreement:
     source_meter_id: str
     target_meter_id: str
     energy: Energy
-    price: UnitPrice
+    price: Price
     window: DeliveryInterval
     basis: str
     contract: Mapping[str, Any]

@@ -1,17 +1,20 @@
 """Offers of a seller's platform and their stock."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Energy from one source meter at a fixed price, as long as the stock lasts."""
+    """Energy from one source meter at a price or under a tariff, as long as the stock lasts."""
 
     offer_id: str
     source_meter_id: str
     source_type: str
     currency: str
     price_micro_per_kwh: int
+    """0 under a tariff."""
     available_micro_kwh: int
     """What is not yet taken by an init."""
     published_micro_kwh: int
@@ -24,6 +27,12 @@ class Offer:
     valid_from_ms: int | None = None
     valid_until_ms: int | None = None
     withdrawn: bool = False
+    tariff: Mapping[str, Any] | None = None
+    """Tariff object as on the wire."""
+    time_zone: str | None = None
+    """IANA name for the tariff's times; None where it has none."""
+    vat_treatment: str | None = None
+    """EXCLUSIVE or INCLUSIVE; None leaves it open, which means EXCLUSIVE."""
 
     @property
     def item_id(self) -> str:

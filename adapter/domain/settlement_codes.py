@@ -79,6 +79,7 @@ _TABLE = (
     _code("REQUEST_NOT_FOUND", 404, "No such data request.", "ink:RequestNotFound"),
     _code("READING_NOT_FOUND", 404, "No reading of that meter and interval.", "clarity:u101"),
     _code("AGREEMENT_NOT_FOUND", 404, "No such agreement.", "soroban:6"),
+    _code("ROOT_NOT_FOUND", 404, "No signed root statement ends with that epoch."),
     _code("TRANSACTION_NOT_FOUND", 404, "No such delivery transaction.", "soroban:7"),
     _code("REC_REGULATOR_NOT_FOUND", 404, "No such regulator.", "ink:RecRegulatorNotFound"),
     _code("MARKET_MAKER_NOT_FOUND", 404, "No such market maker.", "ink:MarketMakerNotFound"),

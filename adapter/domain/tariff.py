@@ -57,6 +57,7 @@ def price_energy(
     *,
     zone: tzinfo,
     profile: Sequence[ProfilePiece] | None = None,
+    whole_steps: bool = True,
 ) -> TariffPrice:
     """Return the price of energy delivered in a window.
 
@@ -66,6 +67,7 @@ def price_energy(
         kwh: not negative.
         zone: in which times of day and weekdays are read.
         profile: metered energy of intervals inside the window; None: even power over it.
+        whole_steps: round energy and time up to the tariff's steps; not while more is to come.
 
     Raises:
         TariffError: P2P_TARIFF_GAP, energy without a price; P2P_TARIFF_PROFILE, the profile does
@@ -75,7 +77,9 @@ def price_energy(
         pieces: Sequence[ProfilePiece] = (ProfilePiece(window.start_ms, window.end_ms, kwh),)
     else:
         pieces = checked_profile(profile, window, kwh)
-    legs = walk(tariff, window, pieces, zone) if kwh else ()
+    legs: tuple[TariffLeg, ...] = ()
+    if kwh:
+        legs = walk(tariff, window, pieces, zone, whole_steps=whole_steps)
     total = sum((leg.amount for leg in legs), NOTHING)
     vat = sum((leg.vat for leg in legs), NOTHING)
     return _bounded(tariff, TariffPrice(kwh, total, vat, legs, profile is None))

@@ -97,6 +97,11 @@ class Tariff:
     """Bound of the unit price per kWh, without VAT."""
     max_price: Fraction | None = None
 
+    @property
+    def reads_clock(self) -> bool:
+        """Return whether it has times of day or weekdays, which mean nothing without a zone."""
+        return any(one.start_minute is not None or one.weekdays for one in self.elements)
+
 
 class ProfilePiece(NamedTuple):
     """Metered energy of `[start_ms, end_ms)`, at even power."""

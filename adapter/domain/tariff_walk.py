@@ -45,14 +45,28 @@ class Choice(NamedTuple):
 
 
 def walk(
-    tariff: Tariff, window: DeliveryInterval, pieces: Sequence[ProfilePiece], zone: tzinfo
+    tariff: Tariff,
+    window: DeliveryInterval,
+    pieces: Sequence[ProfilePiece],
+    zone: tzinfo,
+    *,
+    whole_steps: bool = True,
+    max_checks: int = MAX_CHECKS,
 ) -> tuple[TariffLeg, ...]:
     """Return what the elements charge: once at the start, for energy, for time.
+
+    Args:
+        tariff: the tariff.
+        window: the trade window.
+        pieces: metered energy in time order.
+        zone: in which times of day and weekdays are read.
+        whole_steps: round energy and time up to the step of their last price.
+        max_checks: bound of the work.
 
     Raises:
         TariffError: P2P_TARIFF_GAP, energy without a price; P2P_FLOW_VALUE, too much work.
     """
-    clock = ElementClock(tariff, window, zone)
+    clock = ElementClock(tariff, window, zone, max_checks)
     energy, time = _EnergyWalk(clock), _TimeWalk()
     for piece in pieces:
         duration = piece.end_ms - piece.start_ms
@@ -60,14 +74,21 @@ def walk(
             length = part.end_ms - part.start_ms
             energy.add(part, piece.kwh * length / duration if length < duration else piece.kwh)
             time.add(part, clock.choices(part, Component.TIME))
-    return (*_flat_legs(clock, window), *energy.finish(), *time.finish())
+    used = (energy.finish(), time.finish()) if whole_steps else (energy.legs, time.legs)
+    return (*_flat_legs(clock, window), *used[0], *used[1])
 
 
 class ElementClock:
     """Which elements of a tariff hold at which local time of a window."""
 
-    def __init__(self, tariff: Tariff, window: DeliveryInterval, zone: tzinfo) -> None:
-        """Take what is asked about.
+    def __init__(
+        self,
+        tariff: Tariff,
+        window: DeliveryInterval,
+        zone: tzinfo,
+        max_checks: int = MAX_CHECKS,
+    ) -> None:
+        """Take what is asked about, and how much work it may be.
 
         Raises:
             TariffError: P2P_FLOW_VALUE, the window is too long or too far away.
@@ -81,7 +102,7 @@ class ElementClock:
         ends = [(e.start_minute, e.end_minute) for e in tariff.elements]
         self._minutes = {minute for pair in ends for minute in pair if minute is not None}
         self._known: dict[tuple[int, int, Component], tuple[Choice, ...]] = {}
-        self._checks = 0
+        self._checks, self._max_checks = 0, max_checks
 
     def cut(self, start_ms: int, end_ms: int) -> Iterator[WallPiece]:
         """Give the parts of an interval in which the same elements hold."""
@@ -106,8 +127,8 @@ class ElementClock:
     def spend(self, checks: int) -> None:
         """Count work, and stop when it is more than a price is worth."""
         self._checks += checks
-        if self._checks > MAX_CHECKS:
-            raise TariffError(TOO_LARGE, f"the tariff needs more than {MAX_CHECKS} steps")
+        if self._checks > self._max_checks:
+            raise TariffError(TOO_LARGE, f"the tariff needs more than {self._max_checks} steps")
 
     def gap(self, at_ms: int, total_kwh: Fraction) -> TariffError:
         """Return the error for energy without a price."""
@@ -139,7 +160,8 @@ class _EnergyWalk:
     def __init__(self, clock: ElementClock) -> None:
         self._clock = clock
         self._total = NOTHING
-        self._legs: list[TariffLeg] = []
+        self.legs: list[TariffLeg] = []
+        """Without what rounding adds."""
 
     def add(self, part: WallPiece, kwh: Fraction) -> None:
         """Charge the energy of a part, cut where another tier begins."""
@@ -160,7 +182,7 @@ class _EnergyWalk:
                 end -= int((target - until) / kwh * duration)
             place, _, price = choices[turn]
             energy = until - self._total
-            _append(self._legs, TariffLeg(place, price, at, end, energy, energy * price.price))
+            _append(self.legs, TariffLeg(place, price, at, end, energy, energy * price.price))
             self._total, at = until, end
 
     def _ends(self, choices: Sequence[Choice], turn: int) -> Iterator[Fraction]:
@@ -174,14 +196,14 @@ class _EnergyWalk:
 
     def finish(self) -> tuple[TariffLeg, ...]:
         """Return the legs, and what the step of the last price adds to the total."""
-        if self._legs:
-            last = self._legs[-1]
+        if self.legs:
+            last = self.legs[-1]
             total_wh = self._total * WH_PER_KWH
             excess = (_up_to_step(total_wh, last.component.step) - total_wh) / WH_PER_KWH
             if excess:
                 at, amount = last.end_ms, excess * last.component.price
-                self._legs.append(TariffLeg(last.element, last.component, at, at, excess, amount))
-        return tuple(self._legs)
+                self.legs.append(TariffLeg(last.element, last.component, at, at, excess, amount))
+        return tuple(self.legs)
 
 
 class _TimeWalk:
@@ -189,7 +211,8 @@ class _TimeWalk:
 
     def __init__(self) -> None:
         self._total_ms = 0
-        self._legs: list[TariffLeg] = []
+        self.legs: list[TariffLeg] = []
+        """Without what rounding adds."""
 
     def add(self, part: WallPiece, choices: Sequence[Choice]) -> None:
         """Charge the time of a part, if an element has a price for it."""
@@ -198,19 +221,19 @@ class _TimeWalk:
             duration = part.end_ms - part.start_ms
             amount = price.price * Fraction(duration, MS_PER_HOUR)
             leg = TariffLeg(place, price, part.start_ms, part.end_ms, NOTHING, amount)
-            _append(self._legs, leg)
+            _append(self.legs, leg)
             self._total_ms += duration
 
     def finish(self) -> tuple[TariffLeg, ...]:
         """Return the legs, and what the step of the last price adds to the total."""
-        if self._legs:
-            last = self._legs[-1]
+        if self.legs:
+            last = self.legs[-1]
             step_ms = last.component.step * MS_PER_SECOND
             excess = _up_to_step(Fraction(self._total_ms), step_ms) - self._total_ms
             if excess:
                 at, amount = last.end_ms, excess / MS_PER_HOUR * last.component.price
-                self._legs.append(TariffLeg(last.element, last.component, at, at, NOTHING, amount))
-        return tuple(self._legs)
+                self.legs.append(TariffLeg(last.element, last.component, at, at, NOTHING, amount))
+        return tuple(self.legs)
 
 
 def _append(legs: list[TariffLeg], leg: TariffLeg) -> None:

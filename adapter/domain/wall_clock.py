@@ -40,7 +40,7 @@ def wall_pieces(
         minutes: minutes of the local day at which to cut, beside midnight.
     """
     marks = sorted({minute * MINUTE_MS for minute in minutes} | {DAY_MS})
-    for start_ms, end_ms, offset_ms in _even_spans(interval, zone):
+    for start_ms, end_ms, offset_ms in even_spans(interval, zone):
         at, last = start_ms + offset_ms, end_ms + offset_ms
         while at < last:
             day, in_day = divmod(at, DAY_MS)
@@ -55,7 +55,7 @@ def local_time(instant_ms: int, zone: tzinfo) -> datetime:
     return (_EPOCH_START + timedelta(milliseconds=instant_ms)).astimezone(zone)
 
 
-def _even_spans(interval: DeliveryInterval, zone: tzinfo) -> Iterator[tuple[int, int, int]]:
+def even_spans(interval: DeliveryInterval, zone: tzinfo) -> Iterator[tuple[int, int, int]]:
     """Give start, end and offset of the spans in which the offset of the zone is the same."""
     start = at = interval.start_ms
     offset = _offset_ms(at, zone)

@@ -5,12 +5,15 @@ The catalogue names the SELLER's terms; nobody else may. Source: protocol specif
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from adapter.domain.errors import WireError
 from adapter.domain.instants import format_instant
 from adapter.domain.offers import Offer
 from adapter.domain.quantities import Energy, UnitPrice
+from adapter.domain.terms import Price
+from adapter.protocol import strict_json
 from adapter.protocol.contract import (
     CONTRACT_PATH,
     REQUIRED_INPUTS,
@@ -18,10 +21,13 @@ from adapter.protocol.contract import (
     formulas_of,
     inputs_of,
     open_role,
+    price_parameters,
     role_of,
-    settlement_basis,
+    tariff_pricing,
 )
+from adapter.protocol.contract_view import Mode
 from adapter.protocol.decision import Identity
+from adapter.protocol.flow_binding import DEFAULT_TIME_ZONE
 from adapter.protocol.orders import (
     CORE_CONTEXT,
     ITEM_COUNT_PATH,
@@ -35,13 +41,14 @@ from adapter.protocol.orders import (
     number,
     provider_id,
 )
+from adapter.protocol.standard_flows import STANDARD_FLOWS
 
-ENERGY_FORMULA = "roles.BUYER.roleInputs.contractedQuantity × roles.SELLER.roleInputs.pricePerKWh"
-WHEELING_FORMULA = (
-    "roles.BUYER.roleInputs.contractedQuantity × roles.GRID_OPERATOR.roleInputs.wheelingCharges"
+OFFERED_BASIS: Mapping[Mode, str] = MappingProxyType(
+    {Mode.FIXED_PRICE: "CONTRACTED", Mode.TARIFF: "DELIVERED"}
 )
-OFFERED_BASIS = "CONTRACTED"
 """What our offers are paid by; another basis is the seller's to offer, not the buyer's to take."""
+PLACE_BYTES = 2_048
+"""Of a tariff that one place on a page has room for, beside the offer itself."""
 _PRICE_INPUTS = frozenset({"pricePerKWh", "currency", "tariff"})
 
 
@@ -50,8 +57,7 @@ def seller_inputs(offer: Offer) -> dict[str, Any]:
     inputs: dict[str, Any] = {
         "sourceMeterId": offer.source_meter_id,
         "sourceType": offer.source_type,
-        "pricePerKWh": exact(offer.price_micro_per_kwh),
-        "currency": offer.currency,
+        **_price_inputs(offer),
     }
     if offer.minimum_micro_kwh is not None:
         inputs["minimumQuantity"] = exact(offer.minimum_micro_kwh)
@@ -66,11 +72,40 @@ def seller_inputs(offer: Offer) -> dict[str, Any]:
     return inputs
 
 
+def _price_inputs(offer: Offer) -> dict[str, Any]:
+    if offer.tariff is not None:
+        return {"tariff": offer.tariff}
+    return {"pricePerKWh": exact(offer.price_micro_per_kwh), "currency": offer.currency}
+
+
+def offered_mode(offer: Offer) -> Mode:
+    """Return how the contract of an offer finds its price."""
+    return Mode.FIXED_PRICE if offer.tariff is None else Mode.TARIFF
+
+
+def pricing(offer: Offer) -> Price:
+    """Return the price of an offer.
+
+    Raises:
+        WireError: SCH_ATTRIBUTE_PACK_INVALID, its time zone is not known any more.
+    """
+    if offer.tariff is None:
+        return UnitPrice(offer.price_micro_per_kwh, offer.currency)
+    contract = {"inputParameters": _parameters(offer)}
+    return tariff_pricing(offer.tariff, contract, time_zone=DEFAULT_TIME_ZONE)
+
+
+def _parameters(offer: Offer) -> dict[str, Any]:
+    """Return inputParameters: how the tariff is read, so that all parties read it alike."""
+    given = {"timeZone": offer.time_zone, "vatTreatment": offer.vat_treatment}
+    return {name: value for name, value in given.items() if value is not None}
+
+
 def template_contract(offer: Offer, me: Identity, *, cascades: bool) -> dict[str, Any]:
     """Return the contract that the offer invites to: SELLER filled, BUYER open."""
-    flows = [_flow("BUYER", "SELLER", ENERGY_FORMULA)]
-    if cascades:
-        flows.append(_flow("BUYER", "GRID_OPERATOR", WHEELING_FORMULA))
+    standard = STANDARD_FLOWS[offered_mode(offer)]
+    pairs = [("BUYER", "SELLER"), *([("BUYER", "GRID_OPERATOR")] if cascades else [])]
+    flows = [_flow(*pair, standard[pair][0]) for pair in pairs]
     return {
         "@context": P2P_CONTEXT,
         "@type": "EnergyContractP2PTrade",
@@ -81,7 +116,7 @@ def template_contract(offer: Offer, me: Identity, *, cascades: bool) -> dict[str
             filled_role("SELLER", me.subscriber_id, seller_inputs(offer)),
             open_role("BUYER"),
         ],
-        "inputParameters": {},
+        "inputParameters": _parameters(offer),
         "inputSignals": [],
         "telemetrySources": [],
         "revenueFlows": {"flows": flows, "netZero": True},
@@ -136,22 +171,24 @@ def catalogue_item(offer: Offer) -> dict[str, Any]:
 
 def catalogue_offer(offer: Offer, me: Identity, *, cascades: bool) -> dict[str, Any]:
     """Return an offer with the contract it leads to."""
+    price = {
+        "@type": "schema:PriceSpecification",
+        "schema:price": exact(offer.price_micro_per_kwh),
+        "schema:priceCurrency": offer.currency,
+        "schema:unitText": "kWh",
+    }
+    at_price = "at a fixed price" if offer.tariff is None else "at prices by time of use"
     return {
         "@context": CORE_CONTEXT,
         "@type": "beckn:Offer",
         "beckn:id": offer.offer_id,
         "beckn:descriptor": {
             "@type": "beckn:Descriptor",
-            "schema:name": f"{offer.source_type.capitalize()} energy at a fixed price",
+            "schema:name": f"{offer.source_type.capitalize()} energy {at_price}",
         },
         "beckn:provider": offer_provider(offer),
         "beckn:items": [offer.item_id],
-        "beckn:price": {
-            "@type": "schema:PriceSpecification",
-            "schema:price": exact(offer.price_micro_per_kwh),
-            "schema:priceCurrency": offer.currency,
-            "schema:unitText": "kWh",
-        },
+        **({"beckn:price": price} if offer.tariff is None else {}),
         "beckn:offerAttributes": {
             "@context": OFFER_CONTEXT,
             "@type": "EnergyOffer",
@@ -191,10 +228,7 @@ def check_order_against_offer(
     if formulas_of(contract) != expected:
         msg = "the revenue flows are not those of the offer"
         raise WireError("BIZ_UPDATE_INCONSISTENT", msg, path=f"{CONTRACT_PATH}.revenueFlows.flows")
-    if settlement_basis(contract) != OFFERED_BASIS:
-        msg = f"the settlement basis is {OFFERED_BASIS}, not {settlement_basis(contract)[:40]!r}"
-        path = f"{CONTRACT_PATH}.inputParameters.settlementBasis"
-        raise WireError("BIZ_UPDATE_INCONSISTENT", msg, path=path)
+    _check_parameters(contract, offer)
     return offer
 
 
@@ -264,10 +298,38 @@ def _check_seller_inputs(given: Mapping[str, Any], promised: Mapping[str, Any]) 
         raise WireError(code, msg, path=f"{CONTRACT_PATH}.roles")
 
 
+def _check_parameters(contract: Mapping[str, Any], offer: Offer) -> None:
+    """How the energy is counted and the tariff read is the seller's to say."""
+    basis = OFFERED_BASIS[offered_mode(offer)]
+    given = (contract.get("inputParameters") or {}).get("settlementBasis", basis)
+    if given != basis:
+        msg = f"the settlement basis is {basis}, not {str(given)[:40]!r}"
+        path = f"{CONTRACT_PATH}.inputParameters.settlementBasis"
+        raise WireError("BIZ_UPDATE_INCONSISTENT", msg, path=path)
+    if offer.tariff is None:
+        return
+    promised = price_parameters({"inputParameters": _parameters(offer)})
+    for name, value in price_parameters(contract).items():
+        if value != promised[name]:
+            msg = f"{name} is {str(value)[:40]}, the offer says {promised[name]}"
+            path = f"{CONTRACT_PATH}.inputParameters.{name}"
+            raise WireError("BIZ_PRICE_MISMATCH", msg, path=path)
+
+
 def _flow(payer: str, payee: str, formula: str) -> dict[str, Any]:
     return {"from": payer, "to": payee, "formula": formula}
 
 
-def unit_price(offer: Offer) -> UnitPrice:
-    """Return the price of an offer."""
-    return UnitPrice(offer.price_micro_per_kwh, offer.currency)
+def catalogue_pages(offers: Sequence[Offer], most: int) -> list[list[Offer]]:
+    """Return offers on pages of at most `most`; a long tariff takes the place of several."""
+    pages: list[list[Offer]] = []
+    room = 0
+    for offer in offers:
+        size = 0 if offer.tariff is None else len(strict_json.encode(offer.tariff))
+        places = 1 + size // PLACE_BYTES
+        if places > room:
+            pages.append([])
+            room = max(most, places)
+        pages[-1].append(offer)
+        room -= places
+    return pages

@@ -177,5 +177,7 @@ class Facts:
     """For discover all open offers, else the one the order names, if it exists."""
     bound_to: str | None = None
     """Transaction that the contract id in the message is bound to."""
+    time_zone: str = "UTC"
+    """IANA name in which a tariff is read that names none."""
     taken: bool = False
     """Another transaction has the contract of a cascaded init or confirm."""

@@ -18,7 +18,7 @@ from adapter.formula.filled import filled_in, number_text
 from adapter.formula.tree import Reference
 from adapter.protocol.contract_view import ContractView, RoleView, is_contract_type
 from adapter.protocol.flow_binding import DEFAULT_TIME_ZONE, Unbound, Values, read_formula
-from adapter.protocol.flows import Flow, flow_report
+from adapter.protocol.flows import Flow, FlowReport, flow_report
 from adapter.protocol.metered import (
     energy_or_none,
     instant,
@@ -112,6 +112,19 @@ def explain(
         for entry, flow in zip(document["flows"], report.flows, strict=True)
     ]
     return {"roles": [_role(role) for role in view.roles], **document}
+
+
+def report_of(found: FoundContract, *, time_zone: str = DEFAULT_TIME_ZONE) -> FlowReport:
+    """Return the flows of a contract, with its delivery once that is over.
+
+    Raises:
+        AdapterError: as `explain`.
+    """
+    view = ContractView(found.contract)
+    profile = _profile(view, found.delivered, found.metered)
+    return flow_report(
+        found.contract, delivered=found.delivered, profile=profile, time_zone=time_zone
+    )
 
 
 def _settled(view: ContractView, delivered: Energy | None) -> Energy | None:

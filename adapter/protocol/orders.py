@@ -8,9 +8,14 @@ from decimal import Decimal
 from typing import Any
 
 from adapter.domain.errors import QuantityError, WireError
+from adapter.domain.instants import DeliveryInterval
 from adapter.domain.quantities import Energy, Money, UnitPrice, cost, to_decimal
+from adapter.domain.tariff import TariffError
+from adapter.domain.tariff_terms import VatTreatment
+from adapter.domain.terms import Price
 from adapter.domain.trade import TradeState
-from adapter.protocol.contract import inputs_of
+from adapter.formula.filled import number_text
+from adapter.protocol.contract import CONTRACT_PATH, contract_currency, inputs_of
 
 _SCHEMA_BASE = (
     "https://raw.githubusercontent.com/beckn/protocol-specifications-new/refs/heads/draft/schema"
@@ -111,9 +116,32 @@ def with_quote(order: Mapping[str, Any], *lines: tuple[str, Money]) -> dict[str,
     return {**rest, "beckn:quote": quote, CONTRACT: contract}
 
 
-def energy_line(energy: Energy, price: UnitPrice) -> tuple[str, Money]:
-    """Return the quote line of the energy itself."""
-    return f"Energy {energy} kWh x {price}", cost(energy, price)
+def energy_lines(
+    energy: Energy, price: Price, window: DeliveryInterval
+) -> tuple[tuple[str, Money], ...]:
+    """Return the quote lines of the energy itself; under a tariff for even power, with VAT.
+
+    Raises:
+        WireError: SCH_ATTRIBUTE_PACK_INVALID, the tariff has no price for it.
+    """
+    if isinstance(price, UnitPrice):
+        return ((f"Energy {energy} kWh x {price}", cost(energy, price)),)
+    try:
+        estimate = price.terms.estimate(window, energy)
+    except TariffError as error:
+        details = {"code": error.code, "message": error.message}
+        raise WireError(
+            "SCH_ATTRIBUTE_PACK_INVALID", error.message, path=CONTRACT_PATH, cause=details
+        ) from None
+    money = price.terms.money(estimate)
+    inclusive = price.terms.vat is VatTreatment.INCLUSIVE and estimate.vat
+    title = f"Energy {energy} kWh, time of use{', VAT included' if inclusive else ''}"
+    lines = ((title, Money(money.value, price.currency)),)
+    if not money.vat:
+        return lines
+    rates = {leg.component.vat_percent for leg in estimate.legs}
+    rate = f" {number_text(rates.pop())} %" if len(rates) == 1 else ""
+    return (*lines, (f"VAT{rate}", Money(money.vat, price.currency)))
 
 
 def wheeling_line(energy: Energy, wheeling: UnitPrice) -> tuple[str, Money]:
@@ -123,7 +151,7 @@ def wheeling_line(energy: Energy, wheeling: UnitPrice) -> tuple[str, Money]:
 
 def wheeling_price(contract: Mapping[str, Any]) -> UnitPrice:
     """Return the wheeling charge of a filled GRID_OPERATOR, in the contract's currency."""
-    currency = inputs_of(contract, "SELLER")["currency"]
+    currency = contract_currency(contract)
     return UnitPrice.from_decimal(inputs_of(contract, "GRID_OPERATOR")["wheelingCharges"], currency)
 
 

@@ -1,5 +1,6 @@
 """The seller's catalogue: publish, list and withdraw offers. Stock is taken by init alone."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from adapter.domain.errors import WireError
@@ -10,17 +11,20 @@ from adapter.service.ports import Store, UnitOfWork
 class Catalogue:
     """The offers of one node."""
 
-    def __init__(self, store: Store) -> None:
-        """Take the store that keeps them."""
+    def __init__(self, store: Store, check: Callable[[Offer], Offer]) -> None:
+        """Take the store that keeps them, and what looks at an offer before that."""
         self._store = store
+        self._check = check
 
     async def publish(self, offer: Offer) -> Offer:
         """Return the stored offer; publishing the same again changes nothing.
 
         Raises:
-            WireError: BIZ_UPDATE_INCONSISTENT, the id is known with another body.
+            WireError: BIZ_UPDATE_INCONSISTENT, the id is known with another body; the codes of
+                schema and rules, its tariff breaks one.
         """
-        return await self._store.write(lambda uow: _publish(uow, offer))
+        checked = self._check(offer)
+        return await self._store.write(lambda uow: _publish(uow, checked))
 
     async def offers(self) -> list[Offer]:
         """Return all offers that are not withdrawn, oldest first."""

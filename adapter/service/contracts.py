@@ -6,29 +6,41 @@ the platforms of the agreements it touched. Source: settlement specification, se
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from adapter.domain.errors import ContractError
-from adapter.protocol.decision import News
-from adapter.service.delivery_report import delivery_report
+from adapter.service.delivery_news import news_of
 from adapter.service.event_feed import Position, event_page
+from adapter.service.evidence import with_signers_key
+from adapter.service.head_watch import HeadWatch
 from adapter.service.parts import NodeParts
+from adapter.service.past import PastStates, ScratchLedger
 from adapter.service.ports import UnitOfWork
+from adapter.service.roots import HostedRoots
 from adapter.service.unit import Units
 from adapter.settlement import (
     SYSTEM,
-    AgreementState,
-    AgreementView,
     Command,
+    Entry,
     Event,
     Genesis,
+    LedgerStore,
+    NoTradeError,
+    ProofError,
     Receipt,
-    agreement_view,
+    Role,
+    SignedRoot,
+    Statement,
+    canonical_bytes,
+    due_anchor,
     due_commands,
+    epochs_to_clear,
     execute,
     genesis_command,
+    holds_role,
     ledger_summary,
     parse_command,
+    prove,
     read,
     receipt_to_wire,
 )
@@ -37,14 +49,8 @@ DUE_BATCH = 100
 JOURNAL_PAGE = 1_000
 EVENT_PAGE = 1_000
 
-_NEWS_OF: Mapping[str, str] = {
-    "EnergyAllocated": "ACTIVE",
-    "EnergyDelivered": "ACTIVE",
-    "PaymentSettled": "COMPLETED",
-    "AgreementExpired": "TERMINATED",
-    "AgreementCancelled": "TERMINATED",
-}
-"""Events of an agreement that a platform is told about, and the contract status they mean."""
+OVERSEERS = (Role.REGULATOR, Role.AUDITOR, Role.GRID_OPERATOR)
+"""Roles with a wider view."""
 
 _log = logging.getLogger(__name__)
 
@@ -55,14 +61,33 @@ class _DryRun(Exception):  # noqa: N818  # carries a result out of a unit that m
         self.receipt = receipt
 
 
+class _Present(NamedTuple):
+    """What a read finds now, and the entry that a read of the past goes back to."""
+
+    seq: int
+    result: Any
+    past: Entry | None
+    roles: frozenset[Role]
+
+
 class ContractCalls:
     """The contract layer as this node hosts it."""
 
-    def __init__(self, parts: NodeParts, units: Units, committed: Callable[[str], None]) -> None:
-        """Take the node's parts and whom to tell about a commit."""
+    def __init__(
+        self,
+        parts: NodeParts,
+        units: Units,
+        committed: Callable[[str], None],
+        heads: HeadWatch,
+        empty_ledger: Callable[[], ScratchLedger],
+    ) -> None:
+        """Take the node's parts, whom to tell of a commit, and what makes a scratch ledger."""
         self._parts = parts
         self._units = units
         self._committed = committed
+        self._past = PastStates(parts.store, empty_ledger)
+        self.heads = heads
+        self.roots = HostedRoots(parts)
 
     async def open(self, genesis: Mapping[str, Any] | None) -> None:
         """Write the first two entries when the ledger is empty.
@@ -101,10 +126,12 @@ class ContractCalls:
 
         Raises:
             ContractError: refused; nothing changed.
+            WireError: NET_DOWNSTREAM_UNAVAILABLE, a key in the registry is needed and not there.
         """
+        complete = await with_signers_key(self._parts, command, actor)
 
         def unit(uow: UnitOfWork) -> Receipt:
-            receipt = self._execute(uow, command, actor, on_behalf_of)
+            receipt = self._execute(uow, complete, actor, on_behalf_of)
             if dry_run:
                 raise _DryRun(receipt)
             return receipt
@@ -118,21 +145,43 @@ class ContractCalls:
         return receipt_to_wire(receipt)
 
     async def read(
-        self, contract: str, function: str, args: Mapping[str, object], *, actor: str
+        self,
+        contract: str,
+        function: str,
+        args: Mapping[str, object],
+        *,
+        actor: str,
+        at_seq: int | None = None,
     ) -> dict[str, Any]:
-        """Return `{seq, result}` of a read.
+        """Return `{seq, result}` of a read, of the state now or after entry `at_seq`.
+
+        Of a past state nobody sees what it may not see now: the read must be allowed now too, and
+        who oversaw more then than now is refused.
 
         Raises:
-            ContractError: UNKNOWN_FUNCTION, INVALID_INPUT, or the object is not there.
+            ContractError: UNKNOWN_FUNCTION, INVALID_INPUT, the object is not there; with `at_seq`
+                INVALID_INPUT, beyond the head or too far back, and NOT_AUTHORIZED.
         """
         now_ms = self._parts.clock.now_ms()
 
-        def query(uow: UnitOfWork) -> dict[str, Any]:
+        def query(uow: UnitOfWork) -> _Present:
             head = uow.ledger.head()
             result = read(uow.ledger, contract, function, args, actor, now_ms)
-            return {"seq": -1 if head is None else head.seq, "result": result}
+            past = None if at_seq is None else uow.ledger.entry(at_seq)
+            roles = overseer_roles(uow.ledger, actor)
+            return _Present(-1 if head is None else head.seq, result, past, roles)
 
-        return await self._parts.store.read(query)
+        present = await self._parts.store.read(query)
+        if at_seq is None:
+            return {"seq": present.seq, "result": present.result}
+        if present.past is None:
+            raise ContractError("INVALID_INPUT", f"at_seq: the head is entry {present.seq}")
+        ledger = await self._past.at(at_seq)
+        if not overseer_roles(ledger, actor) <= present.roles:
+            msg = f"{actor} saw more at entry {at_seq} than it may see now"
+            raise ContractError("NOT_AUTHORIZED", msg)
+        result = read(ledger, contract, function, args, actor, present.past.time_ms)
+        return {"seq": at_seq, "result": result}
 
     async def state(self) -> dict[str, Any]:
         """Return head, time and totals of the ledger."""
@@ -167,25 +216,50 @@ class ContractCalls:
         )
         return [entry.body for entry in entries]
 
+    async def proof(self, trade: str, *, actor: str) -> bytes:
+        """Return the canonical bytes of the proof of a trade that `actor` may see.
+
+        Raises:
+            ContractError: TRADE_NOT_FOUND; EPOCH_NOT_ENDED, it is not anchored yet.
+        """
+
+        def query(uow: UnitOfWork) -> bytes:
+            def signed(statement: Statement) -> SignedRoot | None:
+                return uow.root(statement.hash)
+
+            return canonical_bytes(prove(uow.ledger, trade, signed, actor))
+
+        try:
+            return await self._parts.store.read(query)
+        except NoTradeError as error:
+            raise ContractError("TRADE_NOT_FOUND", str(error)) from None
+        except ProofError as error:
+            raise ContractError("EPOCH_NOT_ENDED", str(error)) from None
+
     async def do_due(self) -> None:
-        """Take the steps that time has made due: expiry, recording, settlement."""
+        """Take the steps that time has made due: expiry, recording, settlement, then anchoring."""
         now_ms = self._parts.clock.now_ms()
-        due = await self._parts.store.read(lambda uow: _due(uow, now_ms))
-        for command in due:
-            try:
-                await self._do(command)
-            except ContractError as error:
-                _log.warning(
-                    "%s.%s is due and was refused",
-                    command.contract,
-                    command.function,
-                    extra={"code": error.code},
-                )
-            else:
-                self._committed("")
+        for command in await self._parts.store.read(lambda uow: _due(uow, now_ms)):
+            await self._do(command)
+        anchor = await self._parts.store.read(lambda uow: _anchor(uow, now_ms))
+        if anchor is not None:
+            await self._do(anchor)
+        if await self.roots.sign_new():
+            self._committed("")
 
     async def _do(self, command: Command) -> None:
-        await self._parts.store.write(lambda uow: self._execute(uow, command, SYSTEM, None))
+        """Do what is due, or say that it was refused."""
+        try:
+            await self._parts.store.write(lambda uow: self._execute(uow, command, SYSTEM, None))
+        except ContractError as error:
+            _log.warning(
+                "%s.%s is due and was refused",
+                command.contract,
+                command.function,
+                extra={"code": error.code},
+            )
+        else:
+            self._committed("")
 
     def _execute(
         self, uow: UnitOfWork, command: Command, actor: str, on_behalf_of: str | None
@@ -198,23 +272,20 @@ class ContractCalls:
 
     def _tell(self, uow: UnitOfWork, events: Iterable[Event], now_ms: int) -> None:
         """Tell each agreement's platform once what became of it."""
-        news: dict[int, str] = {}
-        for event in events:
-            if event.name in _NEWS_OF and "agreement_no" in event.fields:
-                news[int(event.fields["agreement_no"])] = _NEWS_OF[event.name]
-        for agreement_no, status in news.items():
-            view = agreement_view(uow.ledger, "", agreement_no, now_ms)
-            assert view is not None
-            if _is_told(uow, view, status):
-                told = News(status, delivery_report(view, now_ms))
-                self._units.news(uow, view.caller, view.contract_id, told)
+        for view, told in news_of(uow, events, now_ms):
+            self._units.news(uow, view.caller, view.contract_id, told)
 
 
-def _is_told(uow: UnitOfWork, view: AgreementView, status: str) -> bool:
-    """Return whether this is worth a message: the first progress, and every end."""
-    if status == "ACTIVE":
-        return uow.mark(f"progress|{view.agreement_no}")
-    return status != "COMPLETED" or view.state is AgreementState.SETTLED
+def overseer_roles(ledger: LedgerStore, actor: str) -> frozenset[Role]:
+    """Return the roles of an actor that show it more than its own affairs."""
+    return frozenset(role for role in OVERSEERS if holds_role(ledger, role, actor))
+
+
+def _anchor(uow: UnitOfWork, now_ms: int) -> Command | None:
+    """Return what anchors the epochs that have ended, once no book of them waits to be cleared."""
+    if uow.ledger.head() is None or epochs_to_clear(uow.ledger, now_ms, 1):
+        return None
+    return due_anchor(uow.ledger, now_ms)
 
 
 def _due(uow: UnitOfWork, now_ms: int) -> list[Command]:

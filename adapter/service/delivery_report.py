@@ -4,13 +4,22 @@ The registers are those of the trade, not of the house: both start at 0 and rise
 allocated to the seller. Source: contract specification, section 11.
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from adapter.domain.instants import format_instant
 from adapter.protocol.orders import DELIVERY_CONTEXT, exact
 from adapter.settlement import AgreementState, AgreementView, Transaction, TransactionState
+from adapter.settlement.contracts.delivery import cycle_name
 
-_DONE = frozenset({AgreementState.SETTLED, AgreementState.DELIVERED})
+_CYCLE_STATUS: Mapping[TransactionState, str] = {
+    TransactionState.PENDING: "PENDING",
+    TransactionState.DELIVERED: "PENDING",
+    TransactionState.DISPUTED: "PENDING",
+    TransactionState.SETTLED: "SETTLED",
+    TransactionState.VOIDED: "FAILED",
+}
 _ENDED = frozenset({AgreementState.CANCELLED, AgreementState.EXPIRED})
 
 
@@ -30,7 +39,9 @@ def delivery_report(view: AgreementView, now_ms: int) -> dict[str, Any]:
         "meterReadings": _readings(view),
         "telemetry": [],
     }
-    cycles = [_cycle(part, view) for part in view.transactions if part.cycle_id]
+    cycles = [cycle for part in view.transactions for cycle in _cycles(part, view)]
+    if cycles and view.is_delivered_in_parts and not view.is_recorded:
+        cycles.append(_rest(view))
     if cycles:
         report["settlementCycleId"] = cycles[-1]["cycleId"]
         report["settlementCycles"] = cycles
@@ -40,10 +51,10 @@ def delivery_report(view: AgreementView, now_ms: int) -> dict[str, Any]:
 
 def delivery_status(view: AgreementView) -> str:
     """Return PENDING, IN_PROGRESS, COMPLETED or FAILED."""
-    if view.state in _DONE:
-        return "COMPLETED"
     if view.state in _ENDED:
         return "FAILED"
+    if view.state is AgreementState.SETTLED or view.is_recorded:
+        return "COMPLETED"
     return "IN_PROGRESS" if view.allocations else "PENDING"
 
 
@@ -67,19 +78,43 @@ def _reading(at_ms: int, register: int, rise: int) -> dict[str, Any]:
     }
 
 
+def _cycles(part: Transaction, view: AgreementView) -> list[dict[str, Any]]:
+    """Return the cycles of one delivery.
+
+    A cycle that a dispute amended failed as it was, and one for the amended quantity follows: a
+    settled cycle alone must come to what the contract's flows say.
+    """
+    if not part.is_amended:
+        return [_cycle(part, view)]
+    amended = replace(part, cycle_id=f"{part.cycle_id}-amended")
+    return [_cycle(replace(part, state=TransactionState.VOIDED), view), _cycle(amended, view)]
+
+
+def _rest(view: AgreementView) -> dict[str, Any]:
+    """Return the cycle of the intervals that are not recorded yet, as the next part names it."""
+    return {
+        "cycleId": cycle_name(len(view.transactions) + 1),
+        "startTime": format_instant(view.recorded_to_ms),
+        "endTime": format_instant(view.terms.end_ms),
+        "status": "PENDING",
+    }
+
+
 def _cycle(part: Transaction, view: AgreementView) -> dict[str, Any]:
-    settled = part.state is TransactionState.SETTLED
     cycle: dict[str, Any] = {
         "cycleId": part.cycle_id,
         "startTime": format_instant(part.start_ms),
         "endTime": format_instant(part.end_ms),
-        "status": "SETTLED" if settled else "PENDING",
+        "status": _CYCLE_STATUS[part.state],
     }
-    if settled:
-        cycle["amount"] = exact(part.value + part.wheeling)
+    if part.state is TransactionState.DISPUTED:
+        cycle["_dispute"] = {"claimedQuantity": exact(part.disputed_quantity)}
+    if part.state is TransactionState.SETTLED:
+        cycle["amount"] = exact(part.value + part.wheeling + part.vat)
         cycle["currency"] = view.currency
         cycle["breakdown"] = {
             "energyCost": exact(part.value),
             "wheelingCharges": exact(part.wheeling),
+            **({"vat": exact(part.vat)} if part.vat else {}),
         }
     return cycle

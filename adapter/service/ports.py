@@ -12,7 +12,7 @@ from adapter.domain.participants import Participant
 from adapter.domain.parties import Side
 from adapter.domain.trade import Trade
 from adapter.service.records import Asked, InboxRow, LoggedMessage, OutboxRow
-from adapter.settlement import LedgerStore
+from adapter.settlement import LedgerStore, SignedRoot
 
 T = TypeVar("T")
 
@@ -178,6 +178,35 @@ class UnitOfWork(Protocol):
     # Pushed news: which events of an agreement went out already
     def mark(self, key: str) -> bool:
         """Set a named mark; return False when it was set before."""
+        ...
+
+    # Root statements, of the ledger hosted here or of the one that is followed
+    def keep_root(self, root: SignedRoot, contradicts: str = "") -> None:
+        """Keep a statement with its checked signatures, and which kept one it contradicts."""
+        ...
+
+    def root(self, statement_hash: str) -> SignedRoot | None:
+        """Return a kept statement by its hash."""
+        ...
+
+    def roots(self, ledger: str, after_epoch: int, limit: int) -> Sequence[SignedRoot]:
+        """Return kept statements with a last epoch above `after_epoch`, in order of epochs."""
+        ...
+
+    def last_root(self, ledger: str) -> SignedRoot | None:
+        """Return the kept statement of the highest epoch."""
+        ...
+
+    def root_ledger(self) -> str | None:
+        """Return the name of the ledger whose statements are kept; a node follows one."""
+        ...
+
+    def has_countersigned(self, subscriber_id: str) -> bool:
+        """Return whether a subscriber has countersigned any statement."""
+        ...
+
+    def contradicting_roots(self, limit: int) -> Sequence[SignedRoot]:
+        """Return kept statements that contradict others."""
         ...
 
     def messages(self, transaction_ids: Iterable[str]) -> Sequence[LoggedMessage]:

@@ -7,9 +7,10 @@ from typing import Any
 from adapter.domain.errors import AdapterError, WireError
 from adapter.domain.parties import Side
 from adapter.domain.trade import Trade
-from adapter.protocol.flows import flow_report
+from adapter.protocol.explanation import FoundContract, report_of
 from adapter.protocol.handlers.shared import current_order
-from adapter.protocol.orders import STATUS_OF, contract_of
+from adapter.protocol.metered import is_final
+from adapter.protocol.orders import STATUS_OF, contract_of, delivery_of
 from adapter.service.parts import PeerRules
 from adapter.service.ports import Store, UnitOfWork
 from adapter.service.records import LoggedMessage
@@ -39,7 +40,7 @@ class TradeDocument:
             "peer": trade.peer.subscriber_id,
             "contract": dict(contract) or None,
             "order": dict(current_order(trade)) or None,
-            "flows": _flows(contract, self.time_zone),
+            **_flows(current_order(trade), self.time_zone),
         }
         if trade.error is not None:
             document["error"] = dict(trade.error)
@@ -108,13 +109,18 @@ def _find(uow: UnitOfWork, transaction_id: str) -> Trade:
     return parent
 
 
-def _flows(contract: Mapping[str, Any], time_zone: str) -> list[dict[str, Any]] | None:
+def _flows(order: Mapping[str, Any], time_zone: str) -> dict[str, Any]:
+    """Return the flows, and the price under a tariff: that of the delivery once it is over."""
+    contract = contract_of(order)
     if not contract:
-        return None
+        return {"flows": None}
+    _, delivery = delivery_of(order)
+    over = delivery if delivery is not None and is_final(delivery) else None
     try:
-        return list(flow_report(contract, time_zone=time_zone).to_wire()["flows"])
+        report = report_of(FoundContract(contract, "$", over), time_zone=time_zone).to_wire()
     except AdapterError:
-        return None
+        return {"flows": None}
+    return {name: report[name] for name in ("flows", "tariff") if name in report}
 
 
 def _message(logged: LoggedMessage) -> dict[str, Any]:

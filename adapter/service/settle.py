@@ -19,10 +19,10 @@ from adapter.domain.intents import (
     ProposeAgreement,
     Refused,
 )
-from adapter.domain.quantities import Energy, UnitPrice, cost
+from adapter.domain.quantities import Energy
 from adapter.protocol.contract import CONTRACT_PATH, filled_role, with_role
-from adapter.protocol.flows import flow_report
 from adapter.protocol.orders import exact
+from adapter.service.agreed_price import check_flows, price_args
 from adapter.service.ports import UnitOfWork
 from adapter.settlement import (
     AgreementState,
@@ -73,7 +73,7 @@ def _propose(uow: UnitOfWork, intent: ProposeAgreement, command_id: str, now_ms:
         "source_meter": intent.source_meter_id,
         "target_meter": intent.target_meter_id,
         "energy_amount_kwh": intent.energy.kwh,
-        "price_per_kwh": intent.price.per_kwh,
+        **price_args(intent.price),
         "currency": intent.price.currency,
         "window": {"start": intent.window.start_ms, "end": intent.window.end_ms},
         "basis": intent.basis,
@@ -82,7 +82,8 @@ def _propose(uow: UnitOfWork, intent: ProposeAgreement, command_id: str, now_ms:
     execute(uow.ledger, command, intent.caller, now_ms, on_behalf_of=provider)
     view = _view(uow, intent, now_ms)
     inputs = role_inputs(view)
-    _check_flows(intent, inputs, view)
+    contract = with_role(intent.contract, filled_role("GRID_OPERATOR", "operator", inputs))
+    check_flows(intent, contract, view.terms.wheeling_rate)
     return Granted(inputs, view.until_ms)
 
 
@@ -112,25 +113,6 @@ def role_inputs(view: AgreementView) -> dict[str, Any]:
     }
 
 
-def _check_flows(intent: ProposeAgreement, inputs: Mapping[str, Any], view: AgreementView) -> None:
-    """Refuse a contract whose formulas say other amounts than will be settled.
-
-    Raises:
-        ContractError: FLOW_MISMATCH, so that no trade gets stuck at settlement.
-    """
-    contract = with_role(intent.contract, filled_role("GRID_OPERATOR", "operator", inputs))
-    amounts = {(flow.payer, flow.payee): flow.amount for flow in flow_report(contract).flows}
-    wheeling = UnitPrice(view.terms.wheeling_rate, intent.price.currency)
-    expected = {
-        ("BUYER", "SELLER"): cost(intent.energy, intent.price),
-        ("BUYER", "GRID_OPERATOR"): cost(intent.energy, wheeling),
-    }
-    if amounts != expected:
-        shown = {f"{a} to {b}": str(amount) for (a, b), amount in expected.items()}
-        msg = f"the revenue flows must be {shown}"
-        raise ContractError("FLOW_MISMATCH", msg)
-
-
 def _accept(uow: UnitOfWork, intent: AcceptAgreement, command_id: str, now_ms: int) -> Granted:
     view = _view(uow, intent, now_ms)
     args: dict[str, object] = {"agreement_no": view.agreement_no}
@@ -139,12 +121,16 @@ def _accept(uow: UnitOfWork, intent: AcceptAgreement, command_id: str, now_ms: i
     return Granted()
 
 
-def _cancel(uow: UnitOfWork, intent: CancelAgreement, command_id: str, now_ms: int) -> Granted:
+def _cancel(uow: UnitOfWork, intent: CancelAgreement, command_id: str, now_ms: int) -> Outcome:
+    """Cancel for the provider; where both parties have to agree, that alone may only ask."""
     view = _view(uow, intent, now_ms)
     args: dict[str, object] = {"agreement_no": view.agreement_no}
     command = parse_command(command_id, "agreements", "cancel_agreement", args)
     execute(uow.ledger, command, intent.caller, now_ms, on_behalf_of=view.terms.provider)
-    return Granted()
+    if _view(uow, intent, now_ms).state is AgreementState.CANCELLED:
+        return Granted()
+    msg = "the buyer has to agree: agreements.cancel_agreement by the buyer or its app"
+    return _refused(ContractError("CANCELLATION_NOT_ALLOWED", msg))
 
 
 def _refused(error: ContractError) -> Refused:
@@ -190,7 +176,7 @@ def _max_trade(uow: UnitOfWork, intent: ProposeAgreement, now_ms: int) -> Energy
     return Energy(min(rooms)) + own
 
 
-_Call = Callable[[UnitOfWork, Any, str, int], Granted]
+_Call = Callable[[UnitOfWork, Any, str, int], Outcome]
 _CALLS: Mapping[type, _Call] = {
     ProposeAgreement: _propose,
     AcceptAgreement: _accept,

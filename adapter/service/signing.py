@@ -34,6 +34,10 @@ class MessageSigner:
         name = f"{self._signer.subscriber_id}|{self._signer.key_id}|ed25519"
         return {"id": name, "public_key": base64.b64encode(self._signer.public_key).decode()}
 
+    def sign_bytes(self, message: bytes) -> bytes:
+        """Return the plain signature of a message that names its own purpose."""
+        return self._signer.sign_bytes(message)
+
     def header(
         self,
         body: bytes,

@@ -336,6 +336,7 @@ class Units:
             me=parts.me,
             new_id=parts.ids.new,
             ttl_ms=parts.rules_for(peer).ttl_ms,
+            time_zone=parts.rules_for(peer).time_zone,
             operator=arrival.operator if arrival is not None else None,
         )
         if not isinstance(event, Received) or event.envelope.action.is_callback:

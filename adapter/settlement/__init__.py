@@ -12,6 +12,7 @@ from adapter.settlement.agreement_rows import (
     Transaction,
     TransactionState,
 )
+from adapter.settlement.anchor_due import due_anchor
 from adapter.settlement.apply import (
     Receipt,
     Result,
@@ -21,21 +22,47 @@ from adapter.settlement.apply import (
     parse_command,
     receipt_to_wire,
 )
+from adapter.settlement.balances import state_root
+from adapter.settlement.block_views import all_events
+from adapter.settlement.blocks import FORMATS as BLOCK_NAMES
+from adapter.settlement.blocks import Block
+from adapter.settlement.canonical import CanonicalError, canonical_bytes
 from adapter.settlement.commands import Argument, Command, Function, Read
 from adapter.settlement.contracts.account_reads import balance
 from adapter.settlement.contracts.parties import acts_for, holds_role, meter_owner
 from adapter.settlement.contracts.readings import reading_bytes
+from adapter.settlement.contracts.upkeep import epochs_to_clear
 from adapter.settlement.contracts.visibility import sees_event
+from adapter.settlement.countersigners import represents_somebody
 from adapter.settlement.events import EVENTS, Event, EventType
 from adapter.settlement.events import to_wire as event_to_wire
 from adapter.settlement.functions import FUNCTIONS, READS
 from adapter.settlement.journal import entry_events, entry_hash
+from adapter.settlement.proof_search import NoTradeError, prove
+from adapter.settlement.proof_stories import ProofError
+from adapter.settlement.proofs import Proven, check_proof
 from adapter.settlement.queries import read
+from adapter.settlement.replay import ReplayError, replay
 from adapter.settlement.roles import SYSTEM, Role
+from adapter.settlement.roots import (
+    Statement,
+    last_statement,
+    parse_statement,
+    statements_after,
+)
 from adapter.settlement.rows import Genesis
+from adapter.settlement.signed_roots import (
+    Countersignature,
+    SignedRoot,
+    check_root,
+    countersigned_bytes,
+    holds,
+    signed_root_of,
+)
 from adapter.settlement.state import Account, Changes, Entry, Head, Hold, LedgerStore, Row
 from adapter.settlement.timers import due_commands
-from adapter.settlement.verify import Verdict, state_root, verify
+from adapter.settlement.verify import Verdict, verify
+from adapter.settlement.verify_roots import UnreadableRoot
 from adapter.settlement.views import (
     AgreementView,
     AllocationView,
@@ -44,6 +71,7 @@ from adapter.settlement.views import (
 )
 
 __all__ = [
+    "BLOCK_NAMES",
     "EVENTS",
     "FUNCTIONS",
     "READS",
@@ -53,9 +81,12 @@ __all__ = [
     "AgreementView",
     "AllocationView",
     "Argument",
+    "Block",
+    "CanonicalError",
     "CapSnapshot",
     "Changes",
     "Command",
+    "Countersignature",
     "Deviation",
     "DeviationKind",
     "Entry",
@@ -66,33 +97,55 @@ __all__ = [
     "Head",
     "Hold",
     "LedgerStore",
+    "NoTradeError",
+    "ProofError",
+    "Proven",
     "Read",
     "Receipt",
+    "ReplayError",
     "Result",
     "Role",
     "Row",
+    "SignedRoot",
+    "Statement",
     "Terms",
     "Transaction",
     "TransactionState",
+    "UnreadableRoot",
     "Verdict",
     "acts_for",
     "agreement_view",
+    "all_events",
     "apply",
     "balance",
+    "canonical_bytes",
+    "check_proof",
+    "check_root",
+    "countersigned_bytes",
+    "due_anchor",
     "due_commands",
     "entry_events",
     "entry_hash",
+    "epochs_to_clear",
     "event_to_wire",
     "execute",
     "genesis_command",
+    "holds",
     "holds_role",
+    "last_statement",
     "ledger_summary",
     "meter_owner",
     "parse_command",
+    "parse_statement",
+    "prove",
     "read",
     "reading_bytes",
     "receipt_to_wire",
+    "replay",
+    "represents_somebody",
     "sees_event",
+    "signed_root_of",
     "state_root",
+    "statements_after",
     "verify",
 ]

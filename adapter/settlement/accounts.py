@@ -5,6 +5,7 @@ signed; every other account keeps 0 <= held <= posted. Source: settlement specif
 """
 
 from adapter.domain.instants import SECOND_MS
+from adapter.settlement.roles import ORACLE_CONTRACT
 
 GRID = "GRID"
 CAP = "CAP"
@@ -34,6 +35,11 @@ def wheeling(grid_operator: str, currency: str) -> str:
 def fees(platform: str, currency: str) -> str:
     """Return the account of fee income."""
     return f"{platform}|{currency}|FEES"
+
+
+def oracle_fund(currency: str) -> str:
+    """Return the account that pays the fees of requests for readings."""
+    return f"{ORACLE_CONTRACT}|{currency}|FUND"
 
 
 def cap(meter_id: str, side: str, slot_ms: int | None = None) -> str:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import ClassVar
 
-from adapter.domain.instants import EPOCH_MS
+from adapter.domain.instants import EPOCH_MS, DeliveryInterval
 from adapter.settlement.rows import interval_key, padded
 from adapter.settlement.state import Index, Row
 from adapter.settlement.units import Legs, Rates
@@ -32,6 +32,8 @@ class AgreementStep(StrEnum):
     ACCEPT = "ACCEPT"
     RECORD = "RECORD"
     SETTLE_LAST = "SETTLE_LAST"
+    VOID_ALL = "VOID_ALL"
+    """A dispute was resolved so that nothing of it is paid."""
     CANCEL = "CANCEL"
     EXPIRE = "EXPIRE"
 
@@ -52,6 +54,7 @@ AGREEMENT_TRANSITIONS: Mapping[AgreementState, Mapping[AgreementStep, AgreementS
             AgreementState.DELIVERED: {
                 AgreementStep.RECORD: AgreementState.DELIVERED,
                 AgreementStep.SETTLE_LAST: AgreementState.SETTLED,
+                AgreementStep.VOID_ALL: AgreementState.CANCELLED,
             },
             AgreementState.SETTLED: {},
             AgreementState.CANCELLED: {},
@@ -130,6 +133,7 @@ class Terms:
     energy: int
     """Contracted quantity."""
     price: int
+    """0 under a tariff."""
     wheeling_rate: int
     buyer_fee: int
     seller_fee: int
@@ -138,6 +142,13 @@ class Terms:
     deadline_ms: int
     """Readings stored later do not count."""
     basis: str
+    tariff: str = ""
+    """Canonical text of a tariff with its zone and VAT treatment; empty: the price is fixed."""
+
+    @property
+    def window(self) -> DeliveryInterval:
+        """Return the delivery window."""
+        return DeliveryInterval(self.start_ms, self.end_ms)
 
     @property
     def rates(self) -> Rates:
@@ -179,7 +190,7 @@ class Settled:
     """What has been recorded, paid and moved so far."""
 
     recorded: int = 0
-    """Sum of the settle quantities of the recorded parts."""
+    """What the settlement basis gives for all recorded parts; resolved disputes aside."""
     quantity: int = 0
     """Sum of those already paid."""
     energy: int = 0
@@ -190,11 +201,12 @@ class Settled:
     seller_fee: int = 0
     open_parts: int = 0
     """Recorded parts that are not settled."""
+    vat: int = 0
 
     @property
     def paid(self) -> Legs:
         """Return the money of all legs so far."""
-        return Legs(self.value, self.wheeling, self.buyer_fee, self.seller_fee)
+        return Legs(self.value, self.wheeling, self.buyer_fee, self.seller_fee, self.vat)
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +324,7 @@ class Allocation(Row):
     agreement_no: int
     start_ms: int
     source_meter: str
+    target_meter: str
     seller: int | None = None
     buyer: int | None = None
     seller_held: int = 0
@@ -323,10 +336,11 @@ class Allocation(Row):
         return f"{padded(self.agreement_no)}|{padded(self.start_ms)}"
 
     def indexes(self) -> tuple[Index, ...]:
-        """List it with its agreement and its source interval."""
+        """List it with its agreement and with the intervals of both meters."""
         return (
             Index("agreement", padded(self.agreement_no), padded(self.start_ms)),
             Index("interval", interval_key(self.source_meter, self.start_ms)),
+            Index("target", interval_key(self.target_meter, self.start_ms)),
         )
 
 
@@ -351,6 +365,12 @@ class Transaction(Row):
     """What is paid."""
     recorded_ms: int = 0
     dispute_until_ms: int = 0
+    disputed_by: str = ""
+    disputed_quantity: int = 0
+    """What that party says was delivered."""
+    dispute_reason: str = ""
+    is_amended: bool = False
+    """A resolved dispute put another settle quantity in place of the recorded one."""
     accepted_by: tuple[str, ...] = ()
     settled_ms: int = 0
     energy: int = 0
@@ -360,6 +380,8 @@ class Transaction(Row):
     buyer_fee: int = 0
     seller_fee: int = 0
     cycle_id: str = ""
+    """What the wire calls the delivery; unique within its agreement."""
+    vat: int = 0
 
     @property
     def key(self) -> str:

@@ -31,6 +31,7 @@ from adapter.settlement.postings import Posting
 from adapter.settlement.refusals import refusal
 from adapter.settlement.rows import Genesis, Opened, Reply
 from adapter.settlement.state import Changes, Entry, Head, LedgerStore
+from adapter.settlement.trails import trails
 from adapter.settlement.work import Work
 
 _COMMAND_ID = text_kind("a command id", COMMAND_ID_MAX)
@@ -91,7 +92,8 @@ def parse_command(
     """
     known = known_function(contract, function)
     _COMMAND_ID.check("command id", command_id)
-    return Command(command_id, contract, function, decode_args(known.arguments, args))
+    decoded = known.complete(decode_args(known.arguments, args))
+    return Command(command_id, contract, function, decoded)
 
 
 def known_function(contract: str, function: str) -> Function:
@@ -166,6 +168,8 @@ def execute(
     work = result.work
     body = json.dumps(result.result, sort_keys=True, separators=(",", ":"))
     work.put(Reply(actor, command.id, fingerprint, work.seq, body))
+    for trail in trails(work.seq, work.events):
+        work.put(trail)
     head = ledger.head()
     entry = _entry(function, command, work, head, on_behalf_of)
     ledger.write(

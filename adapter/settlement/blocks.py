@@ -4,6 +4,7 @@ A block is fixed-width little-endian int64 rows; its entry holds the name, the n
 the Merkle root over groups of `leaf_rows` rows. Source: settlement specification, section 5.
 """
 
+import hashlib
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,20 @@ FORMATS: Mapping[str, str] = MappingProxyType(
 )
 """`trades`: buy order, sell order, energy. `orders`: order, filled in all, status.
 `readings`: meter number, epoch, generated, consumed."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockDigest:
+    """Names rows that are not at hand: how an entry holds a block that is an argument."""
+
+    name: str
+    rows: int
+    sha256: str
+    """Of all rows, in hex."""
+
+    def to_journal(self) -> dict[str, Any]:
+        """Return the digest as arguments in the journal hold it."""
+        return {"rows": self.rows, "sha256": self.sha256}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +77,10 @@ class Block:
     def root(self) -> str:
         """Return the Merkle root in hex."""
         return merkle_root(self.leaves()).hex()
+
+    def digest(self) -> BlockDigest:
+        """Return what names the rows, however they are grouped into leaves."""
+        return BlockDigest(self.name, self.rows, hashlib.sha256(self.data).hexdigest())
 
     def to_journal(self) -> dict[str, Any]:
         """Return the block as its entry names it."""

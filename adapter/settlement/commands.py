@@ -82,6 +82,14 @@ class Function:
     precheck: Callable[[Work, Any], None] | None
     """Checks of arguments that need the ledger's settings; before roles."""
 
+    def complete(self, args: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments of a new command, with what replaying it may not look up again.
+
+        The form knows what that is, in a static method `complete`; most have nothing to add.
+        """
+        added: dict[str, Any] = getattr(self.form, "complete", dict)(args)
+        return added
+
     @property
     def summary(self) -> str:
         """Return one line about what it does."""

@@ -24,6 +24,8 @@ class Field(Enum):
     """A meter whose owner may see the event."""
     AGREEMENT = "agreement"
     """A number of an agreement whose parties may see the event."""
+    REQUEST = "request"
+    """A number of a request; whoever may answer it may see the event."""
     NUMBER = "number"
     """Times and counters."""
     FLAG = "flag"
@@ -72,6 +74,11 @@ def _event(name: str, fields: str, *, public: bool = False) -> EventType:
 
 _AGREEMENT = "agreement_no:agreement contract_id"
 _TRANSACTION = f"transaction_no:number {_AGREEMENT}"
+_ORDER = (
+    "order_no:number user:user meter_id area energy:energy price:price epoch:number time_in_force"
+    " expires_at:number"
+)
+_ORDER_END = "order_no:number user:user filled:energy released:amount asset"
 _TABLE = (
     # registry
     _event("Initialized", "ledger settings_digest", public=True),
@@ -89,7 +96,7 @@ _TABLE = (
     _event("TradeCapSet", "meter_id:meter side slot:number old_cap:energy new_cap:energy"),
     _event("ParameterSet", "parameter old new from_epoch:number", public=True),
     # token
-    _event("Minted", "to:user amount:energy meter_id:meter interval:number"),
+    _event("Minted", "to:user amount:energy meter_id:meter interval:number repaid:energy"),
     _event("Burned", "from:user amount:energy meter_id:meter interval:number"),
     _event("Transfer", "from:user to:user amount:energy data"),
     _event("Approval", "owner:user spender:user asset value:amount"),
@@ -100,14 +107,62 @@ _TABLE = (
     _event("RegistryContractSet", "registry_contract", public=True),
     _event("Deposited", "to:user amount:money external_reference"),
     _event("Withdrawn", "from:user amount:money external_reference"),
+    # trading
+    _event("SellOrderCreated", _ORDER),
+    _event("BuyOrderCreated", _ORDER),
+    _event("OrderCancelled", _ORDER_END),
+    _event("OrderExpired", _ORDER_END),
+    _event(
+        "MarketCleared",
+        "epoch:number area price:price volume:energy trades:number trades_root",
+        public=True,
+    ),
+    _event("MarketMakerAdded", "market_maker", public=True),
+    _event("MarketMakerRemoved", "market_maker", public=True),
+    _event("ContractsConfigured", "", public=True),
+    _event("EpochAnchored", "first_epoch:number last_epoch:number root head", public=True),
     # oracle
     _event(
         "EnergyDataFulfilled",
         "request_no:number meter_id:meter interval:number generated:energy consumed:energy"
         " tokens_minted:energy withheld:energy",
     ),
+    _event("ReadingsStored", "rows:number generated:energy consumed:energy withheld:energy"),
+    _event(
+        "OracleRequestCreated",
+        "request_no:request requester:user meter_id:meter interval:number expires_at:number",
+    ),
+    _event("OracleRequestFailed", "request_no:request meter_id:meter reason"),
+    _event("OracleRequestExpired", "request_no:request meter_id:meter"),
+    _event("OracleFunded", "from:user amount:money"),
+    _event("ReadingCorrectionProposed", "correction_no:number meter_id:meter interval:number"),
+    _event(
+        "ReadingCorrected",
+        "correction_no:number meter_id:meter interval:number old:energy new:energy"
+        " old_consumed:energy new_consumed:energy owed:energy",
+    ),
+    _event("MarketClearingChecked", "due:number", public=True),
+    _event("AutoMarketClearingTriggered", "epochs:list", public=True),
+    _event("AutoMarketClearingSet", "enabled:flag", public=True),
     _event("OracleOperatorAdded", "operator", public=True),
     _event("OracleOperatorRemoved", "operator", public=True),
+    # trading and pool
+    _event(
+        "TradeExecuted",
+        "trade_id offer_no:number buy_order:number sell_order:number buyer:user seller:user"
+        " energy:energy price:price value:money wheeling:money buyer_fee:money seller_fee:money",
+    ),
+    # pool
+    _event("EnergyAdded", "prosumer:user amount:energy source"),
+    _event("EnergyConsumed", "prosumer:user amount:energy source"),
+    _event("FundsAdded", "prosumer:user amount:money"),
+    _event(
+        "TradeOffered",
+        "offer_no:number seller:user energy:energy price:price expires_at:number",
+    ),
+    _event("TradeCancelled", "offer_no:number seller:user"),
+    _event("TradeExpired", "offer_no:number seller:user"),
+    _event("EnergyPriceSet", "old:price new:price", public=True),
     # agreements
     _event("AgreementsInitialized", "admin token_contract", public=True),
     _event(
@@ -131,10 +186,11 @@ _TABLE = (
         "TransactionDisputed",
         f"{_TRANSACTION} party:user claimed_quantity:energy",
     ),
+    _event("DisputeResolved", f"{_TRANSACTION} outcome quantity:energy"),
     _event(
         "PaymentSettled",
         f"{_TRANSACTION} energy:energy value:money wheeling:money fees:money"
-        " released:money deviations:deviations",
+        " released:money deviations:deviations vat:money",
     ),
     _event(
         "DeviationRecorded",

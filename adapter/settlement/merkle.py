@@ -67,6 +67,16 @@ def root_of_path(leaf: bytes, path: Iterable[Step]) -> bytes:
     return leaf
 
 
+def sides_of_path(index: int, size: int) -> tuple[Side, ...]:
+    """Return where the neighbours of leaf `index` stand on its way up a tree of `size` leaves."""
+    sides: list[Side] = []
+    while size > 1:
+        if index ^ 1 < size:
+            sides.append("left" if index % 2 else "right")
+        index, size = index // 2, (size + 1) // 2
+    return tuple(sides)
+
+
 def _parents(level: Sequence[bytes]) -> list[bytes]:
     paired = [node_hash(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
     return [*paired, level[-1]] if len(level) % 2 else paired

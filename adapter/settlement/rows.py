@@ -4,6 +4,7 @@ All are rebuilt from the journal by replay. Keys and sorts pad numbers, so that 
 number order; `|` separates parts and is never part of an id.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
@@ -105,6 +106,37 @@ class Counter(Row):
 
 
 @dataclass(frozen=True, slots=True)
+class Sum(Row):
+    """What all rows together add to a running sum, so that nobody has to read them all."""
+
+    KIND: ClassVar[str] = "sum"
+    name: str
+    amount: int
+    """Signed."""
+
+    @property
+    def key(self) -> str:
+        """Return the name."""
+        return self.name
+
+
+NET = "net"
+"""Sum of generated less consumed energy over the whole ledger."""
+OPERATOR_NET = "operator_net"
+"""The part of it that operators vouched for."""
+
+
+def net_of(user: str) -> str:
+    """Return the name of a user's generated less consumed energy."""
+    return f"{NET}|{user}"
+
+
+def operator_net_of(user: str) -> str:
+    """Return the name of the part of it that operators vouched for."""
+    return f"{OPERATOR_NET}|{user}"
+
+
+@dataclass(frozen=True, slots=True)
 class Reply(Row):
     """What an accepted command was answered, so that a repeat gets the same."""
 
@@ -174,6 +206,10 @@ class Meter(Row):
     def key(self) -> str:
         """Return the meter id."""
         return self.meter_id
+
+    def indexes(self) -> tuple[Index, ...]:
+        """List it under its number."""
+        return (Index("number", padded(self.number)),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +329,10 @@ class Reading(Row):
         if self.register_generated is not None or self.register_consumed is not None:
             found.append(Index("registers", self.meter_id, padded(self.start_ms)))
         return tuple(found)
+
+    def sums(self) -> Mapping[str, int]:
+        """Add to the net positions of the owner and the area."""
+        return dict.fromkeys((net_of(self.owner), NET), self.generated - self.consumed)
 
 
 def interval_key(meter_id: str, start_ms: int) -> str:

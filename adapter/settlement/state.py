@@ -5,7 +5,7 @@ by its key or through an index that the row declares. A store never computes: it
 was put. Implementations: `adapter.store.ledger_memory` and `adapter.store.ledger_sqlite`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol, TypeVar
 
@@ -81,6 +81,10 @@ class Row:
     def indexes(self) -> tuple[Index, ...]:
         """Return the lists this row belongs to now."""
         return ()
+
+    def sums(self) -> Mapping[str, int]:
+        """Return what this row adds to running sums now, by their names."""
+        return {}
 
 
 R = TypeVar("R", bound=Row)

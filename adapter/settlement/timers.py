@@ -9,6 +9,7 @@ from itertools import islice
 from adapter.settlement.agreement_rows import Agreement, Transaction
 from adapter.settlement.commands import Command
 from adapter.settlement.contracts.expiry import overdue
+from adapter.settlement.contracts.upkeep import epochs_to_clear
 from adapter.settlement.rows import padded
 from adapter.settlement.state import LedgerStore, Span
 
@@ -17,10 +18,13 @@ def due_commands(ledger: LedgerStore, now_ms: int, limit: int) -> list[Command]:
     """Return at most `limit` commands for the actor `system`, in the order to be executed.
 
     registry.expire_due when something is past its deadline, which also records agreements whose
-    delivery deadline passed; agreements.deliver_energy when all intervals are allocated on both
-    meters; agreements.settle_payment once the dispute window is over. Source: ruling R3.
+    delivery deadline passed; oracle.perform_upkeep when an epoch is to be cleared;
+    agreements.deliver_energy when all intervals are allocated on both meters;
+    agreements.settle_payment once the dispute window is over. Source: ruling R3. The statement
+    over all of it comes last, see `anchor_due`.
     """
     commands = _expire(ledger, now_ms)
+    commands += _clear(ledger, now_ms)
     commands += _record(ledger, now_ms, limit)
     commands += _settle(ledger, now_ms, limit)
     return commands[:limit]
@@ -31,6 +35,13 @@ def _expire(ledger: LedgerStore, now_ms: int) -> list[Command]:
     if head is None or next(overdue(ledger, now_ms), None) is None:
         return []
     return [Command(f"timer:expire:{head.seq}", "registry", "expire_due", {})]
+
+
+def _clear(ledger: LedgerStore, now_ms: int) -> list[Command]:
+    head = ledger.head()
+    if head is None or not epochs_to_clear(ledger, now_ms, 1):
+        return []
+    return [Command(f"timer:upkeep:{head.seq}", "oracle", "perform_upkeep", {})]
 
 
 def _record(ledger: LedgerStore, now_ms: int, limit: int) -> list[Command]:

@@ -31,11 +31,13 @@ class Legs(NamedTuple):
     wheeling: int
     buyer_fee: int
     seller_fee: int
+    vat: int = 0
+    """To the seller beside the value, under a tariff without VAT in its prices."""
 
     @property
     def buyer_debit(self) -> int:
         """Return what the buyer pays in all."""
-        return self.value + self.wheeling + self.buyer_fee
+        return self.value + self.wheeling + self.buyer_fee + self.vat
 
     def minus(self, other: "Legs") -> "Legs":
         """Return the legs less those of `other`."""

@@ -14,6 +14,7 @@ from adapter.settlement.agreement_rows import (
     Deviation,
     Terms,
     Transaction,
+    TransactionState,
 )
 from adapter.settlement.contracts.payments import effective_state
 from adapter.settlement.contracts.proposals import agreement_of
@@ -62,11 +63,24 @@ class AgreementView:
     transactions: tuple[Transaction, ...]
     """In order of number: settle_quantity, value, wheeling, settled_ms, cycle_id."""
     deviations: tuple[Deviation, ...]
+    recorded_to_ms: int
+    """Intervals before it are part of a delivery."""
+
+    @property
+    def is_recorded(self) -> bool:
+        """Return whether the whole window is part of a delivery."""
+        return self.recorded_to_ms >= self.terms.end_ms
+
+    @property
+    def is_delivered_in_parts(self) -> bool:
+        """Return whether one record did not take in the whole window."""
+        recorded = [p for p in self.transactions if p.state is not TransactionState.PENDING]
+        return bool(recorded) and (len(recorded) > 1 or not self.is_recorded)
 
     @property
     def paid(self) -> int:
         """Return what the buyer has paid so far, all legs."""
-        return sum(part.value + part.wheeling + part.buyer_fee for part in self.transactions)
+        return sum(p.value + p.vat + p.wheeling + p.buyer_fee for p in self.transactions)
 
 
 def agreement_view(
@@ -97,6 +111,7 @@ def _view(ledger: LedgerStore, agreement: Agreement, now_ms: int) -> AgreementVi
         delivered_buyer=agreement.buyer.allocated,
         transactions=tuple(ledger.find(Transaction, "agreement", key)),
         deviations=tuple(ledger.find(Deviation, "agreement", key)),
+        recorded_to_ms=agreement.recorded_to_ms,
     )
 
 

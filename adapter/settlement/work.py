@@ -25,7 +25,7 @@ from adapter.settlement.postings import (
     total,
 )
 from adapter.settlement.refusals import refusal
-from adapter.settlement.rows import Counter, Genesis, Parameters
+from adapter.settlement.rows import Counter, Genesis, Parameters, Sum
 from adapter.settlement.settings import Settings
 from adapter.settlement.state import (
     EVERYTHING,
@@ -33,6 +33,7 @@ from adapter.settlement.state import (
     Hold,
     Index,
     LedgerStore,
+    Reader,
     Row,
     RowChange,
     Span,
@@ -69,6 +70,8 @@ class Work:
         self.accounts: dict[str, Account] = {}
         self.holds: dict[str, Hold] = {}
         self.rows: dict[tuple[type[Row], str], RowChange] = {}
+        self._changed: dict[type[Row], dict[str, Row]] = {}
+        """The new rows by kind and key, so that one kind is searched without the others."""
         self._seen: dict[tuple[type[Row], str], Row | None] = {}
         self._settings: Settings | None = None
 
@@ -92,26 +95,40 @@ class Work:
     ) -> list[R]:
         """Return the listed rows as they are now, in order, at most `limit`."""
         listed: list[tuple[str, str, R]] = []
-        for place, change in self.rows.items():
-            if place[0] is kind:
-                listed += _listed(change.new, name, value, span)  # type: ignore[arg-type]
+        mine = self._changed.get(kind, {})
+        for new in mine.values():
+            listed += _listed(new, name, value, span)  # type: ignore[arg-type]  # of its kind
         changed = bool(listed)
         stored = self.ledger.find(kind, name, value, span)
-        for row in islice(stored, None if limit is None else limit + len(self.rows)):
-            if (kind, row.key) not in self.rows:
+        for row in islice(stored, None if limit is None else limit + len(mine)):
+            if row.key not in mine:
                 self._seen.setdefault((kind, row.key), row)
                 listed += _listed(row, name, value, span)
         if changed:
             listed.sort(key=lambda item: item[:2], reverse=span.newest_first)
         return [row for _, _, row in listed[:limit]]
 
+    def has_changed(self, kind: type[Row]) -> bool:
+        """Return whether the command has written rows of a kind; if not, the stored ones hold."""
+        return bool(self._changed.get(kind))
+
     def put(self, row: Row) -> None:
-        """Write a row."""
+        """Write a row, and bring the sums up to date that it adds to."""
         place = (type(row), row.key)
         change = self.rows.get(place)
-        old = change.old if change else self.get(type(row), row.key)
-        self.rows[place] = RowChange(old, row)
+        before = self.get(type(row), row.key)
+        self.rows[place] = RowChange(change.old if change else before, row)
+        self._changed.setdefault(type(row), {})[row.key] = row
         self._seen[place] = row
+        added_before, adds = before.sums() if before else {}, row.sums()
+        if added_before != adds:
+            self._add_up(added_before, adds)
+
+    def _add_up(self, before: Mapping[str, int], now: Mapping[str, int]) -> None:
+        for name in dict.fromkeys((*before, *now)):
+            more = now.get(name, 0) - before.get(name, 0)
+            if more:
+                self.put(Sum(name, sum_of(self, name) + more))
 
     def next_number(self, series: str) -> int:
         """Return the next number of a series, from 1."""
@@ -133,8 +150,12 @@ class Work:
     def settings(self) -> Settings:
         """Return the settings in force now."""
         if self._settings is None:
-            self._settings = effective_settings(self.get(Parameters, ""), self.now_ms)
+            self._settings = self.settings_at(self.now_ms)
         return self._settings
+
+    def settings_at(self, instant_ms: int) -> Settings:
+        """Return the settings in force at an instant, as far back as the last change of each."""
+        return effective_settings(self.get(Parameters, ""), instant_ms)
 
     @property
     def next_epoch_ms(self) -> int:
@@ -226,6 +247,33 @@ class Work:
         self.postings.append(VoidHold(hold_id, why))
         return hold.amount
 
+    # Holds that an object carries itself, so that they are no rows
+
+    def set_aside(self, account_id: str, amount: int, purpose: str, until_ms: int = 0) -> str:
+        """Set `amount` aside for an object whose own row says so; return the id of the hold."""
+        assert amount > 0
+        hold_id = f"{self.seq}.{len(self.postings)}"
+        self._move(account_id, 0, amount)
+        self.postings.append(MakeHold(hold_id, account_id, amount, purpose, until_ms))
+        return hold_id
+
+    def give_back(self, hold_id: str, account_id: str, amount: int, why: Why) -> None:
+        """Release what an object had set aside; its new row must not say so any more."""
+        self._move(account_id, 0, -amount)
+        self.postings.append(VoidHold(hold_id, why))
+
+    def take_balance(self, account: Account) -> None:
+        """Take the balance that a block of trades leaves; its postings are views of the block."""
+        sound = accounts.is_system(account.id) or 0 <= account.held <= account.posted
+        assert sound, f"{account.id}: posted {account.posted}, held {account.held}"
+        self.accounts[account.id] = account
+
+    def block(self, seq: int, name: str) -> Block | None:
+        """Return a block of one entry, this one included."""
+        if seq == self.seq:
+            return next((block for block in self.blocks if block.name == name), None)
+        return self.ledger.block(seq, name)
+
     def known_hold(self, hold_id: str) -> Hold:
         """Return a hold that was made earlier."""
         hold = self.holds.get(hold_id) or self.ledger.hold(hold_id)
@@ -247,6 +295,12 @@ class Work:
         sound = accounts.is_system(account_id) or 0 <= new.held <= new.posted
         assert sound, f"{account_id}: posted {new.posted}, held {new.held}"
         self.accounts[account_id] = new
+
+
+def sum_of(reader: Reader, name: str) -> int:
+    """Return a running sum; 0 when nothing was ever added."""
+    known = reader.get(Sum, name)
+    return known.amount if known else 0
 
 
 def effective_settings(parameters: Parameters | None, now_ms: int) -> Settings:

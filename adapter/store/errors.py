@@ -2,6 +2,8 @@
 
 from adapter.domain.errors import AdapterError
 
+NEEDS_EXTRA = "PostgreSQL needs the extra `postgres`: pip install 'p2ptrade[postgres]'"
+
 
 class StoreError(AdapterError):
     """A database that cannot be used as asked: wrong file, in use, newer than the code, misuse."""

@@ -38,6 +38,18 @@ class MemoryLedger:
         self._entries: list[Entry] = []
         self._blocks: dict[tuple[int, str], Block] = {}
 
+    def copy(self) -> "MemoryLedger":
+        """Return a ledger with the same content; rows are shared, they never change."""
+        other = MemoryLedger()
+        other._accounts = dict(self._accounts)
+        other._holds = dict(self._holds)
+        other._open = {purpose: dict(holds) for purpose, holds in self._open.items() if holds}
+        other._rows = dict(self._rows)
+        other._lists = {place: list(listed) for place, listed in self._lists.items() if listed}
+        other._entries = list(self._entries)
+        other._blocks = dict(self._blocks)
+        return other
+
     def head(self) -> Head | None:
         """Return the last entry's number and hash."""
         return Head(self._entries[-1].seq, self._entries[-1].hash) if self._entries else None

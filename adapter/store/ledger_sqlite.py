@@ -4,7 +4,6 @@ Amounts are computed in Python and only stored here, because SQLite turns an ove
 Tables: `migrations/0002_ledger.sqlite.sql`.
 """
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 
 from adapter.settlement.blocks import Block
@@ -22,6 +21,7 @@ from adapter.settlement.state import (
     Span,
     hold_order,
 )
+from adapter.store.sql import SqlConnection
 
 _HOLD = "SELECT id, account, amount, purpose, until_ms, state, posted FROM ledger_holds"
 _PUT_ACCOUNT = """
@@ -52,7 +52,7 @@ _ENTRY = "SELECT seq, time_ms, hash, body FROM ledger_entries"
 class SqliteLedger:
     """A `LedgerStore` on one connection."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: SqlConnection) -> None:
         """Use the connection's open transaction or savepoint."""
         self._connection = connection
 

@@ -27,19 +27,20 @@ _SELECTED = ", ".join(
 # CROSS JOIN: SQLite then reads the outbox first, by the index that the condition names.
 _ROWS = f"SELECT {_SELECTED} FROM outbox CROSS JOIN outbox_body USING (id)"
 
-_HEAD = """
+HEAD = """
 SELECT id, state FROM outbox WHERE transaction_number = ? AND peer = ? AND ready_ms IS NOT NULL
 """
-_ADD = f"""
+ADD = f"""
 INSERT INTO outbox ({names(OUTBOX_STORED)}, transaction_number, ready_ms)
-VALUES ({places(OUTBOX_STORED)}, ?, CASE WHEN EXISTS ({_HEAD}) THEN NULL ELSE ? END)
+VALUES ({places(OUTBOX_STORED)}, ?, CASE WHEN EXISTS ({HEAD}) THEN NULL ELSE ? END)
+RETURNING id
 """
 _ADD_BODY = "INSERT INTO outbox_body (id, body) VALUES (?, ?)"
 _ONE = f"{_ROWS} WHERE outbox.id = ?"
 _OF_MESSAGE = f"{_ROWS} WHERE message_id = ? AND action = ? ORDER BY outbox.id DESC LIMIT 1"
 _OF_TRANSACTION = f"{_ROWS} WHERE transaction_number = {NUMBER} ORDER BY outbox.id"
 _DEAD = f"{_ROWS} WHERE state = 'DEAD' ORDER BY outbox.id LIMIT ?"
-_READY = f"{_ROWS} WHERE ready_ms <= ? ORDER BY ready_ms, outbox.id LIMIT ?"
+READY = f"{_ROWS} WHERE ready_ms <= ? ORDER BY ready_ms, outbox.id LIMIT ?"
 _NEXT = "SELECT min(ready_ms) FROM outbox WHERE ready_ms IS NOT NULL"
 
 _CLAIM = "UPDATE outbox SET state = 'CLAIMED', ready_ms = ? WHERE id = ?"
@@ -81,9 +82,7 @@ class OutboxTable(Table):
         assert row.state is OutboxState.DUE, row.state
         number = self._number(row.transaction_id)
         values = (*outbox_values(row), number, number, row.peer, row.next_ms)
-        added = self._connection.execute(_ADD, values)
-        row_id = added.lastrowid
-        assert row_id is not None
+        row_id = int(self._connection.execute(ADD, values).fetchone()[0])
         self._connection.execute(_ADD_BODY, (row_id, row.body))
         return row_id
 
@@ -102,7 +101,7 @@ class OutboxTable(Table):
         row behind an earlier unsent row of its (peer, transaction) waits; one that is DEAD is not
         waited for.
         """
-        rows = self._rows(_READY, (now_ms, limit))
+        rows = self._rows(READY, (now_ms, limit))
         self._connection.executemany(_CLAIM, [(now_ms + lease_ms, row.id) for row in rows])
         return [replace(row, state=OutboxState.CLAIMED) for row in rows]
 
@@ -113,7 +112,7 @@ class OutboxTable(Table):
             StoreError: there is no such row.
         """
         line = (self._number(row.transaction_id), row.peer)
-        head = self._connection.execute(_HEAD, line).fetchone()
+        head = self._connection.execute(HEAD, line).fetchone()
         other = None if head is None or head[0] == row.id else head
         if other is not None and row.state is OutboxState.DUE and other[1] == OutboxState.DUE:
             # A dead letter is sent again; the line forms anew.

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from adapter.store.sqlite_connection import Connection
+from adapter.store.sql import SqlConnection
 
 NUMBER = "(SELECT number FROM wire_transaction WHERE transaction_id = ?)"
 """Number of a transaction, in conditions; NULL, which equals nothing, when it has none."""
 
 _NUMBER = "SELECT number FROM wire_transaction WHERE transaction_id = ?"
-_GIVE_NUMBER = "INSERT INTO wire_transaction (transaction_id) VALUES (?)"
+_GIVE_NUMBER = "INSERT INTO wire_transaction (transaction_id) VALUES (?) RETURNING number"
 
 
 class Table:
@@ -16,7 +16,7 @@ class Table:
 
     __slots__ = ("_connection", "_numbers")
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: SqlConnection) -> None:
         """Work inside the open transaction of `connection`."""
         self._connection = connection
         self._numbers: dict[str, int] = {}
@@ -30,10 +30,8 @@ class Table:
         if number is None:
             found = self._connection.execute(_NUMBER, (transaction_id,)).fetchone()
             if found is None:
-                number = self._connection.execute(_GIVE_NUMBER, (transaction_id,)).lastrowid
-                assert number is not None
-            else:
-                number = int(found[0])
+                found = self._connection.execute(_GIVE_NUMBER, (transaction_id,)).fetchone()
+            number = int(found[0])
             self._numbers[transaction_id] = number
         return number
 

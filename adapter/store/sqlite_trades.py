@@ -38,7 +38,7 @@ _PAGE = """
 SELECT document FROM trade WHERE transaction_number < :before AND transaction_number >= (
     SELECT min(transaction_number) FROM (
         SELECT transaction_number FROM trade WHERE transaction_number < :before
-        ORDER BY transaction_number DESC LIMIT :limit))
+        ORDER BY transaction_number DESC LIMIT :limit) AS page)
 ORDER BY transaction_number DESC
 """
 _PAGE_OF_SIDE = """

@@ -11,6 +11,7 @@ from adapter.store.sqlite_connection import Connection, transaction_lost
 from adapter.store.sqlite_inbox import InboxTable
 from adapter.store.sqlite_offers import OfferTable
 from adapter.store.sqlite_outbox import OutboxTable
+from adapter.store.sqlite_roots import RootTable
 from adapter.store.sqlite_trades import TradeTable
 
 T = TypeVar("T")
@@ -26,13 +27,14 @@ AND NOT EXISTS (SELECT 1 FROM trade WHERE leg_number = ?1)
 """The number of a transaction of which nothing is left, as after a discover."""
 
 
-class SqliteUnit(InboxTable, TradeTable, AskedTable, OutboxTable, OfferTable):
+class SqliteUnit(InboxTable, TradeTable, AskedTable, OutboxTable, OfferTable, RootTable):
     """One unit of work or query, inside a transaction that its caller begins and ends.
 
     The methods of `service.ports.UnitOfWork`, grouped by table in the modules of the bases.
     """
 
     __slots__ = ("_ledger",)
+    _connection: Connection
 
     def __init__(self, connection: Connection) -> None:
         """Work inside the open transaction of `connection`."""

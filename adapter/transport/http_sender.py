@@ -54,13 +54,13 @@ class HttpSender:
         """
         return await self._request("POST", url, body, headers)
 
-    async def get(self, url: str) -> Answer:
+    async def get(self, url: str, headers: Mapping[str, str] | None = None) -> Answer:
         """Return the answer to a GET.
 
         Raises:
             SendError: no answer.
         """
-        return await self._request("GET", url, None, {})
+        return await self._request("GET", url, None, headers or {})
 
     async def close(self) -> None:
         """Close pooled connections."""

@@ -4,8 +4,8 @@ The contract layer takes an operator's token or a participant's signature over t
 paths take a token.
 """
 
-from collections.abc import Mapping
-from typing import Any, Self
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, Self
 
 import httpx
 
@@ -16,8 +16,19 @@ from adapter.service.ports import Clock
 from adapter.transport.clock import SystemClock
 
 TIMEOUT_S = 60
+CONNECT_S = 10
+SILENCE_S = 45
+"""A stream says something every 15 s."""
 LIFETIME_S = 60
 """Of a signature; the clocks of caller and node may differ by 5 s."""
+
+
+class ServerEvent(NamedTuple):
+    """One server-sent event, or only the place that the node has come to."""
+
+    id: str
+    data: str
+    """Empty for a place alone, and once without a place as soon as the stream is open."""
 
 
 class NodeError(AdapterError):
@@ -32,6 +43,11 @@ class NodeError(AdapterError):
     def http_status(self) -> int:
         """Return the status of the answer."""
         return self._status
+
+    @property
+    def transient_status(self) -> bool:
+        """Return whether the same request may succeed later."""
+        return self._status >= 500
 
 
 class NodeAwayError(Exception):
@@ -126,6 +142,48 @@ class NodeClient:
         answer: dict[str, Any] = self.get(f"/contracts/{contract}/{function}", args)
         return answer
 
+    def stream(
+        self, path: str, params: Mapping[str, str], last_id: str | None = None
+    ) -> Iterator[ServerEvent]:
+        """Give the server-sent events of a path until the node ends the stream.
+
+        Args:
+            path: of the stream.
+            params: of the query.
+            last_id: of the last event known.
+
+        Raises:
+            NodeError: refused.
+            NodeAwayError: no connection, or nothing came for SILENCE_S.
+        """
+        headers = {"Accept": "text/event-stream", **self._authorization(b"")}
+        if last_id is not None:
+            headers["Last-Event-ID"] = last_id
+        timeout = httpx.Timeout(CONNECT_S, read=SILENCE_S)
+        url = f"{self._base_url}{path}"
+        try:
+            with self._http.stream(
+                "GET", url, params=dict(params), headers=headers, timeout=timeout
+            ) as response:
+                if not response.is_success:
+                    response.read()
+                    self._json(response)
+                yield ServerEvent("", "")  # connected
+                yield from server_events(response.iter_lines())
+        except httpx.HTTPError as error:
+            msg = f"{self._base_url} does not answer: {error}"
+            raise NodeAwayError(msg) from None
+        except httpx.InvalidURL as error:
+            msg = f"{self._base_url} is no URL: {error}"
+            raise NodeAwayError(msg) from None
+
+    def _authorization(self, body: bytes) -> dict[str, str]:
+        if self._signer is not None:
+            now_s = self._clock.now_ms() // 1_000
+            header = self._signer.header(body, created_s=now_s, expires_s=now_s + LIFETIME_S)
+            return {"Authorization": header}
+        return {} if self._token is None else {"Authorization": f"Bearer {self._token}"}
+
     def _send(
         self,
         method: str,
@@ -137,13 +195,7 @@ class NodeClient:
         given = dict(headers)
         if method == "POST":
             given["Content-Type"] = "application/json"
-        if self._signer is not None:
-            now_s = self._clock.now_ms() // 1_000
-            given["Authorization"] = self._signer.header(
-                body, created_s=now_s, expires_s=now_s + LIFETIME_S
-            )
-        elif self._token is not None:
-            given["Authorization"] = f"Bearer {self._token}"
+        given |= self._authorization(body)
         try:
             return self._http.request(
                 method,
@@ -177,3 +229,20 @@ class NodeClient:
             str(error.get("message")),
             details if isinstance(details, dict) else {},
         )
+
+
+def server_events(lines: Iterable[str]) -> Iterator[ServerEvent]:
+    """Give the events that the lines of a stream spell; comments and unknown fields are skipped."""
+    place, data = "", list[str]()
+    for line in lines:
+        if not line:
+            if data or place:
+                yield ServerEvent(place, "\n".join(data))
+            place, data = "", []
+            continue
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if name == "id":
+            place = value
+        elif name == "data":
+            data.append(value)

@@ -91,7 +91,7 @@ def _own(node: Node, metrics: Metrics, ending: Ending) -> FastAPI:
     app.include_router(callers_router(node, guard, ending))
     app.include_router(trades_router(node, guard, ending))
     app.include_router(offers_router(node, guard))
-    app.include_router(contracts_router(node, guard))
+    app.include_router(contracts_router(node, guard, ending))
     app.include_router(operations_router(node, metrics))
     app.include_router(outbox_router(node, guard))
     if node.registry_records is not None:

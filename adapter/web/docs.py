@@ -9,6 +9,8 @@ from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 from jinja2 import Environment
 
+from adapter.web.contract_docs import add_contracts
+
 TOKEN, SIGNATURE = "bearerToken", "participantSignature"
 NEEDED: Mapping[str, list[dict[str, list[str]]]] = {
     "callers": [{TOKEN: []}],
@@ -110,6 +112,7 @@ def _completed(app: FastAPI) -> dict[str, Any]:
     )
     components = document.setdefault("components", {})
     components["securitySchemes"] = _SCHEMES
+    add_contracts(document)
     for path, _, operation in _operations(document):
         answer = operation["responses"].get("422", {})
         if "HTTPValidationError" in str(answer):

@@ -13,6 +13,7 @@ from adapter.web.network import AsgiSend
 
 DEAD_COUNTED = 1_000
 """Dead letters that are counted; more show as this many."""
+CONTRADICTIONS_COUNTED = 100
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0)
 
 AsgiApp = Callable[[MutableMapping[str, Any], AsgiReceive, AsgiSend], Awaitable[None]]
@@ -52,6 +53,12 @@ class Metrics:
             "Entries of the journal; 0 where the contract layer is not hosted.",
             registry=self.registry,
         )
+        self._contradictions = Gauge(
+            "p2ptrade_root_contradictions",
+            f"Root statements that contradict kept ones; more than {CONTRADICTIONS_COUNTED} are"
+            " not counted. Above 0 the host of the ledger has said two things.",
+            registry=self.registry,
+        )
         Info("p2ptrade", "This program.", registry=self.registry).info({"version": version})
 
     def measured(self, face: str, app: AsgiApp) -> AsgiApp:
@@ -88,6 +95,10 @@ class Metrics:
             late_ms = 0 if next_ms is None else node.parts.clock.now_ms() - next_ms
             self._lag.set(max(late_ms, 0) / 1_000)
             self._dead.set(len(await node.dead_letters.listed(DEAD_COUNTED)))
+            twice = await node.parts.store.read(
+                lambda uow: uow.contradicting_roots(CONTRADICTIONS_COUNTED)
+            )
+            self._contradictions.set(len(twice))
             if node.contracts is not None:
                 self._entries.set((await node.contracts.state())["seq"] + 1)
         except AdapterError:

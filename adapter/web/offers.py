@@ -1,6 +1,7 @@
 """`/offers`: the catalogue of a seller's platform. Source: interfaces, section 3."""
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field, model_validator
@@ -11,6 +12,7 @@ from adapter.domain.offers import Offer
 from adapter.domain.parties import NodeRole
 from adapter.domain.quantities import minor_digits, to_text
 from adapter.web.auth import Guard
+from adapter.web.body import read_json_object
 from adapter.web.errors import json_response, not_offered
 from adapter.web.models import (
     Body,
@@ -20,8 +22,8 @@ from adapter.web.models import (
     OfferId,
     PositiveMicro,
     SourceType,
-    model_body,
-    read_model,
+    json_body,
+    parse_model,
     refusals,
 )
 
@@ -37,15 +39,13 @@ _EXAMPLE = {
 }
 
 
-class NewOffer(Body):
-    """Energy from one meter at a fixed price, as long as the stock lasts."""
+class OfferBody(Body):
+    """What every offer says, whatever its price."""
 
     offer_id: OfferId
     source_meter_id: MeterId
     source_type: SourceType
     available_kwh: PositiveMicro = Field(description="The stock in kWh.")
-    price_per_kwh: PositiveMicro
-    currency: Currency
     minimum_kwh: PositiveMicro | None = Field(None, description="Least energy of one trade.")
     maximum_kwh: PositiveMicro | None = Field(None, description="Most energy of one trade.")
     valid_from: Instant | None = None
@@ -54,7 +54,7 @@ class NewOffer(Body):
     production_end: Instant
 
     @model_validator(mode="after")
-    def _in_order(self) -> "NewOffer":
+    def _in_order(self) -> "OfferBody":
         spans = (
             ("production_start", self.production_start, "production_end", self.production_end),
             ("valid_from", self.valid_from, "valid_until", self.valid_until),
@@ -70,13 +70,13 @@ class NewOffer(Body):
         return self
 
     def offer(self, now_ms: int) -> Offer:
-        """Return the offer as the catalogue keeps it."""
+        """Return the offer as the catalogue keeps it, without its price."""
         return Offer(
             offer_id=self.offer_id,
             source_meter_id=self.source_meter_id,
             source_type=self.source_type,
-            currency=self.currency,
-            price_micro_per_kwh=self.price_per_kwh,
+            currency="",
+            price_micro_per_kwh=0,
             available_micro_kwh=self.available_kwh,
             published_micro_kwh=self.available_kwh,
             production_start_ms=self.production_start,
@@ -89,6 +89,66 @@ class NewOffer(Body):
         )
 
 
+class FixedPriceOffer(OfferBody):
+    """Energy from one meter at a fixed price, as long as the stock lasts."""
+
+    price_per_kwh: PositiveMicro
+    currency: Currency
+
+    def offer(self, now_ms: int) -> Offer:
+        """Return the offer as the catalogue keeps it."""
+        price = self.price_per_kwh
+        return replace(super().offer(now_ms), currency=self.currency, price_micro_per_kwh=price)
+
+
+class TariffOffer(OfferBody):
+    """Energy from one meter under a tariff, as long as the stock lasts."""
+
+    tariff: dict[str, Any] = Field(description="Tariff of EnergyCoordination/v1, as on the wire.")
+    currency: Currency | None = Field(None, description="The tariff's own, which is enough.")
+    time_zone: str | None = Field(
+        None,
+        min_length=1,
+        max_length=40,
+        description="IANA name for the tariff's times of day; this node's own if left out.",
+    )
+    vat_treatment: Literal["EXCLUSIVE", "INCLUSIVE"] | None = Field(
+        None, description="Whether VAT comes beside the tariff's price (if left out), or in it."
+    )
+
+    @model_validator(mode="after")
+    def _has_one_currency(self) -> "TariffOffer":
+        if self.currency not in (None, self.tariff.get("currency")):
+            msg = "currency is not that of the tariff"
+            raise ValueError(msg)
+        return self
+
+    def offer(self, now_ms: int) -> Offer:
+        """Return the offer as the catalogue keeps it."""
+        return replace(
+            super().offer(now_ms),
+            tariff=self.tariff,
+            time_zone=self.time_zone,
+            vat_treatment=self.vat_treatment,
+        )
+
+
+_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "oneOf": [body.model_json_schema() for body in (FixedPriceOffer, TariffOffer)],
+}
+
+
+async def _read_offer(request: Request) -> OfferBody:
+    """Return the body: one that names a tariff is read as the offer of a tariff.
+
+    Raises:
+        WireError: SCH_ codes.
+    """
+    content = await read_json_object(request.scope["headers"], request.receive)
+    return parse_model(content, TariffOffer if "tariff" in content else FixedPriceOffer)
+
+
 class OfferModel(BaseModel):
     """An offer with what is left of it; numbers are decimal strings, times RFC 3339 in UTC."""
 
@@ -96,8 +156,11 @@ class OfferModel(BaseModel):
     source_meter_id: str
     source_type: str
     available_kwh: str = Field(description="What is not yet taken by an init.")
-    price_per_kwh: str
+    price_per_kwh: str | None = None
     currency: str
+    tariff: dict[str, Any] | None = Field(None, description="As on the wire.")
+    time_zone: str | None = None
+    vat_treatment: str | None = None
     minimum_kwh: str | None = None
     maximum_kwh: str | None = None
     valid_from: str | None = None
@@ -130,11 +193,11 @@ def offers_router(node: Node, guard: Guard) -> APIRouter:
         status_code=201,
         response_model=OfferModel,
         responses=refusals(400, 401, 404, 409, 503),
-        openapi_extra=model_body(NewOffer, _EXAMPLE),
+        openapi_extra=json_body(_SCHEMA, _EXAMPLE),
     )
     async def publish(request: Request) -> Response:
         """Publish an offer; the same again changes nothing, another body for its id is refused."""
-        wanted = await read_model(request, NewOffer)
+        wanted = await _read_offer(request)
         offer = await node.catalogue.publish(wanted.offer(node.parts.clock.now_ms()))
         return json_response(201, offer_to_wire(offer))
 
@@ -155,14 +218,16 @@ def offers_router(node: Node, guard: Guard) -> APIRouter:
 
 def offer_to_wire(offer: Offer) -> dict[str, Any]:
     """Return an offer as our own interface shows it, without what it leaves open."""
-    digits = minor_digits(offer.currency)
     shown: dict[str, Any] = {
         "offer_id": offer.offer_id,
         "source_meter_id": offer.source_meter_id,
         "source_type": offer.source_type,
         "available_kwh": to_text(offer.available_micro_kwh),
-        "price_per_kwh": to_text(offer.price_micro_per_kwh, digits),
+        "price_per_kwh": _price(offer),
         "currency": offer.currency,
+        "tariff": offer.tariff,
+        "time_zone": offer.time_zone,
+        "vat_treatment": offer.vat_treatment,
         "minimum_kwh": _text(offer.minimum_micro_kwh),
         "maximum_kwh": _text(offer.maximum_micro_kwh),
         "valid_from": _instant(offer.valid_from_ms),
@@ -172,6 +237,12 @@ def offer_to_wire(offer: Offer) -> dict[str, Any]:
         "created": format_instant(offer.created_ms),
     }
     return {name: value for name, value in shown.items() if value is not None}
+
+
+def _price(offer: Offer) -> str | None:
+    if offer.tariff is not None:
+        return None
+    return to_text(offer.price_micro_per_kwh, minor_digits(offer.currency))
 
 
 def _text(micro: int | None) -> str | None:

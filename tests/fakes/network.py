@@ -172,6 +172,7 @@ async def open_network(
     one_node: bool = False,
     cascades: bool = True,
     rules: Mapping[str, Mapping[str, Any]] | None = None,
+    databases: Mapping[str, str] | None = None,
     **changes: Any,
 ) -> Network:
     """Return a network whose ledger knows both users, funded and with caps.
@@ -182,7 +183,9 @@ async def open_network(
         one_node: the seller's platform is its own grid operator.
         cascades: the seller's platform has a grid operator.
         rules: the `protocol` section by subscriber id.
-        changes: `buyer_cap`, `seller_cap`, `cash`, `allowance` as decimal strings.
+        databases: URL by subscriber id, where it is not a SQLite file.
+        changes: `buyer_cap`, `seller_cap`, `cash`, `allowance` as decimal strings; `ledger`,
+            settings of the contract layer.
     """
     clock, wire = FixedClock(), Wire()
     signers = signers_of(HOSTS)
@@ -193,6 +196,8 @@ async def open_network(
     for i, name in enumerate((BAP, BPP) if one_node else (BAP, BPP, GRID), 1):
         document = _node_document(name, urls[name])
         document["protocol"] = dict((rules or {}).get(name, {}))
+        if databases is not None:
+            document["database"]["url"] = databases[name]
         if name == BPP and cascades:
             document["cascade"] = {"grid_operator": operator}
         if name == operator:
@@ -204,7 +209,7 @@ async def open_network(
         seed = folder / f"{ROLES[name]}.seed"
         seed.write_text(base64.b64encode(bytes([i] * 32)).decode())
         seed.chmod(0o600)
-    _write_genesis(folder, operator)
+    _write_genesis(folder, operator, changes.get("ledger", {}))
     for i, name in enumerate(files, 1):
         ports = Ports(clock=clock, ids=CountingIds(i), sender=wire)
         nodes[name] = build_node(load_settings(files[name]), ports)
@@ -341,7 +346,7 @@ def _node_document(name: str, url: str) -> dict[str, Any]:
     }
 
 
-def _write_genesis(folder: Path, operator: str) -> None:
+def _write_genesis(folder: Path, operator: str, settings: Mapping[str, Any]) -> None:
     genesis = {
         "admin": "admin",
         "regulators": ["rec"],
@@ -356,6 +361,7 @@ def _write_genesis(folder: Path, operator: str) -> None:
             "price_tick": "0.001",
             "wheeling_rate": "0.025",
             "dispute_window_s": 0,
+            **settings,
         },
     }
     (folder / "genesis.yaml").write_text(yaml.safe_dump(genesis))

@@ -115,3 +115,53 @@ async def test_only_a_sellers_platform_has_offers(web: Web) -> None:
         refused = await client.get("/offers")
         assert refused.status_code == 404
         assert error_of(refused)["code"] == "NET_NOT_IMPLEMENTED"
+
+
+def tariff_body(**changes: Any) -> dict[str, Any]:
+    """Return the body of an offer under a tariff of one price."""
+    body = offer_body(**changes)
+    del body["price_per_kwh"], body["currency"]
+    price = {"type": "ENERGY", "price": 0.3, "vat": 10}
+    tariff = {"currency": "USD", "elements": [{"priceComponents": [price]}]}
+    return {"tariff": tariff} | body
+
+
+async def test_an_offer_under_a_tariff_is_listed_with_it(web: Web) -> None:
+    published = await web.bpp.post("/offers", json=tariff_body(time_zone="Europe/Paris"))
+    assert published.status_code == 201, published.text
+    shown = json_of(published)
+    assert (shown["currency"], shown["time_zone"]) == ("USD", "Europe/Paris")
+    assert '"price":0.3,' in published.text
+    assert "price_per_kwh" not in shown
+    again = await web.bpp.post("/offers", json=tariff_body(time_zone="Europe/Paris"))
+    assert (again.status_code, again.content) == (201, published.content)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "path", "cause"),
+    [
+        ({"price_per_kwh": "0.1"}, "SCH_FIELD_NOT_ALLOWED", "$.price_per_kwh", None),
+        ({"currency": "EUR"}, "SCH_INVALID_FORMAT", "$", None),
+        ({"tariff": 7}, "SCH_TYPE_NOT_SUPPORTED", "$.tariff", None),
+        (
+            {"tariff": {"currency": "USD", "elements": []}},
+            "SCH_SCHEMA_VALIDATION_FAILED",
+            "$.tariff.elements",
+            "P2P_TARIFF_ELEMENTS",
+        ),
+        ({"time_zone": "Mars"}, "SCH_ATTRIBUTE_PACK_INVALID", "$.time_zone", "P2P_TARIFF_TIMEZONE"),
+    ],
+)
+async def test_an_offer_under_a_wrong_tariff_is_refused(
+    web: Web, changes: dict[str, Any], code: str, path: str, cause: str | None
+) -> None:
+    refused = await web.bpp.post("/offers", json=tariff_body() | changes)
+    assert refused.status_code == 400
+    error = error_of(refused)
+    assert (error["code"], error["details"]["path"]) == (code, path)
+    assert error["details"].get("cause", {}).get("code") == cause
+
+
+async def test_a_zone_says_nothing_about_a_fixed_price(web: Web) -> None:
+    refused = await web.bpp.post("/offers", json=offer_body(time_zone="UTC"))
+    assert error_of(refused)["details"]["path"] == "$.time_zone"

@@ -8,6 +8,8 @@ from collections import defaultdict
 from fractions import Fraction
 from typing import Any
 
+from tests.property.book_model import Book
+
 QUARTER = 900_000
 TTL, GRACE = 900_000, 3_600_000
 WHEELING, BUYER_FEE, SELLER_FEE = 25_000, 3_000, 2_000
@@ -54,6 +56,7 @@ class Model:
         self.readings: dict[tuple[str, int], dict[str, Any]] = {}
         self.pools: dict[tuple[str, int], int] = {}
         self.order = 0
+        self.book = Book(self)
 
     # Money and energy
 
@@ -122,6 +125,7 @@ class Model:
             return "INVALID_TRANSITION"
         self.active[user] = new
         if old == "ACTIVE":
+            self.book.suspend(user)
             for a in self.agreements.values():
                 if user in (a["provider"], a["consumer"]):
                     if a["state"] == "PROPOSED":
@@ -370,7 +374,9 @@ class Model:
 
     def tick(self) -> None:
         """Do all that is due."""
-        while self.expire() or self.record_ready() or self.settle_due():
+        book = self.book
+        steps = (self.expire, book.expire, book.clear_due, self.record_ready, self.settle_due)
+        while any(step() for step in steps):
             pass
 
     def expire(self) -> bool:

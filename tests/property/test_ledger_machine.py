@@ -2,13 +2,16 @@
 
 Checked after each rule: I1 sums of zero, I2 0 <= held <= posted, I3 held = open holds, I6 repeats,
 I7 refusals leave nothing behind, I10 money of the legs (the model rounds by itself), the exact
-refusal code; at the end I4 the balances are the fold of the journal.
+refusal code; for the order book I11 fills and holds, I12 and I13 prices (the model clears by
+itself), I16 who trades, I17 which epochs are cleared; at the end I4 the balances are the fold of
+the journal, and I22 when everything is over nothing is held.
 """
 
 from collections import defaultdict
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -17,10 +20,15 @@ from adapter.domain.errors import ContractError
 from adapter.settlement import Receipt, due_commands, execute, parse_command, state_root, verify
 from adapter.settlement.accounts import asset_of, is_system
 from adapter.settlement.agreement_rows import Agreement
+from adapter.settlement.contracts.order_book import order_now
+from adapter.settlement.order_rows import ClearedEpoch, cleared_key
 from adapter.settlement.rows import padded
 from adapter.store.ledger_memory import MemoryLedger
+from tests.property.book_model import PER_EPOCH, PER_USER
 from tests.property.ledger_model import QUARTER, Model
 from tests.unit.settlement.world import NOON, World, settled_with, sqlite_ledger
+
+pytestmark = pytest.mark.timeout(300)  # seconds on an idle machine, but it may not be idle
 
 PROSUMERS, CONSUMERS = ["ann", "ben"], ["cat"]
 USERS = st.sampled_from(PROSUMERS + CONSUMERS)
@@ -40,8 +48,23 @@ WINDOWS = st.tuples(st.integers(0, 2), st.integers(1, 3))
 WHICH = st.integers(0, 5)
 """One of the newest agreements, counted backwards; 5 is one that does not exist."""
 GENESIS = settled_with(
-    buyer_fee="0.003", seller_fee="0.002", delivery_grace_s=3_600, reservation_ttl_s=900
+    buyer_fee="0.003",
+    seller_fee="0.002",
+    delivery_grace_s=3_600,
+    reservation_ttl_s=900,
+    gate_lead_s=60,
+    max_orders_per_user_epoch=PER_USER,
+    max_orders_per_epoch=PER_EPOCH,
 )
+SIDES = st.sampled_from(["SELL", "BUY"])
+GOOD_LOTS = st.sampled_from([1_000, 333_000, 1_001_000, 2_500_000, 7_000_000, 50_000_000])
+LOTS = GOOD_LOTS | st.just(1)
+"""The last is off the lot."""
+GOOD_LIMITS = st.sampled_from([150_000, 151_000, 333_000, 334_000, 6_000_000])
+LIMITS = GOOD_LIMITS | st.sampled_from([1_000, 150_500])
+"""The last but one is below the seller fee, the last off the tick."""
+LIVES = st.sampled_from([None, None, None, 0, 900_000, 2_700_000, 86_400_000, 86_400_001])
+"""How long an order is good for, None for its epoch; the last is too long."""
 
 
 def decimal(micro: int) -> Decimal:
@@ -70,8 +93,10 @@ class Ledgers(RuleBasedStateMachine):
         self.count = 0
         self.contracts = 0
         self.done: list[tuple[str, str, str | None, dict[str, Any], Receipt]] = []
+        self.model.now += QUARTER
         for user in PROSUMERS + CONSUMERS:
             self.deposit(user, 300_000_000, False)
+            self.submit_one(user, NOON, (60_000_000, 0))
 
     def expect(
         self, code: str, function: str, actor: str, behalf: str | None = None, /, **args: Any
@@ -88,6 +113,8 @@ class Ledgers(RuleBasedStateMachine):
             assert outcome == code
         elif code == "SAME":
             assert outcome.replayed
+        elif code == "NOTHING":
+            assert not outcome.events
         else:
             assert code == ""
             self.done.append((function, actor, behalf, args, outcome))
@@ -315,6 +342,63 @@ class Ledgers(RuleBasedStateMachine):
         self.submit_all(energies, newest_first)
         self.tick()
 
+    @rule(user=USERS, side=SIDES, numbers=st.tuples(LOTS, LIMITS), life=LIVES)
+    def enter(self, user: str, side: str, numbers: tuple[int, int], life: int | None) -> None:
+        """Enter an order."""
+        actor = self.actor_of(user)
+        until = (
+            {} if life is None else {"time_in_force": "GTT", "expires_at": self.model.now + life}
+        )
+        code = self.model.book.create(user, side, numbers, life)
+        price = "price_per_unit" if side == "SELL" else "max_price"
+        self.expect(
+            code,
+            f"trading.create_{side.lower()}_order",
+            actor,
+            None if actor == user else user,
+            energy_amount=decimal(numbers[0]),
+            **{price: decimal(numbers[1])},
+            **until,
+        )
+
+    @rule(which=WHICH, user=USERS)
+    def cancel_order(self, which: int, user: str) -> None:
+        """Cancel an order, mostly one's own."""
+        last = len(self.model.book.orders)
+        number = last + 1 if which == 5 else max(last - which, 1)
+        self.cancel_one(number, user)
+
+    def cancel_one(self, number: int, user: str) -> None:
+        """Cancel an order."""
+        actor = self.actor_of(user)
+        code = self.model.book.cancel(user, number)
+        behalf = None if actor == user else user
+        self.expect(code, "trading.cancel_order", actor, behalf, order_no=number)
+
+    @rule(back=st.integers(0, 4))
+    def match(self, back: int) -> None:
+        """Clear an epoch, now and then the present one or one that has had its turn."""
+        epoch = self.model.now // QUARTER - back
+        code = self.model.book.match(epoch)
+        self.expect(code, "trading.match_orders", "system", epoch=epoch)
+
+    @rule(
+        orders=st.lists(
+            st.tuples(USERS, SIDES, GOOD_LOTS, GOOD_LIMITS, LIVES), min_size=4, max_size=10
+        ),
+        then=st.sampled_from(["tick", "match", "wait"]),
+    )
+    def trade(self, orders: list[tuple[str, str, int, int, int | None]], then: str) -> None:
+        """Enter some orders early in an epoch and let it end."""
+        self.wait(QUARTER - self.model.now % QUARTER)
+        for user, side, energy, price, life in orders:
+            self.enter(user, side, (energy, price), life)
+        self.wait(QUARTER)
+        if then == "tick":
+            self.tick()
+        elif then == "match":
+            self.match(1)
+
     @rule()
     def tick(self) -> None:
         """Let the host's timer do all that is due."""
@@ -324,7 +408,9 @@ class Ledgers(RuleBasedStateMachine):
             world.tick()
             assert due_commands(world.ledger, world.now, 1) == []
 
-    @rule(step=st.sampled_from([1, 450_000, 900_000, 900_000, 900_001, 2_700_000, 3_600_001]))
+    @rule(
+        step=st.sampled_from([1, 450_000, 839_999, 900_000, 900_000, 900_001, 2_700_000, 3_600_001])
+    )
     def wait(self, step: int) -> None:
         """Let time pass."""
         self.model.now += step
@@ -362,6 +448,23 @@ class Ledgers(RuleBasedStateMachine):
                 assert got == (expected["got"]["SELL"], expected["got"]["BUY"])
 
     @invariant()
+    def the_book_agrees(self) -> None:
+        """Compare orders and clearings."""
+        for world in self.worlds:
+            for number, expected in self.model.book.orders.items():
+                order = order_now(world.ledger, number)
+                assert order is not None
+                assert (order.state, order.filled) == (expected["state"], expected["filled"])
+            for epoch, (price, trades) in self.model.book.cleared.items():
+                cleared = world.ledger.get(ClearedEpoch, cleared_key("main", epoch))
+                assert cleared is not None
+                assert cleared.price == price
+                block = world.ledger.block(cleared.seq, "trades")
+                rows = [] if block is None else [tuple(row) for row in block]
+                at = cleared.trades_at
+                assert rows[at : at + cleared.trades] == trades
+
+    @invariant()
     def books_are_sound(self) -> None:
         """Check sums, signs and holds."""
         for world in self.worlds:
@@ -370,6 +473,11 @@ class Ledgers(RuleBasedStateMachine):
             for number in self.model.agreements:
                 for hold in world.ledger.open_holds(f"agreement:{number}"):
                     held[hold.account] += hold.amount
+            for number in self.model.book.orders:
+                order = order_now(world.ledger, number)
+                assert order is not None
+                for account_id, amount in order.holds("USD"):
+                    held[account_id] += amount
             for meter, start in self.model.readings:
                 for hold in world.ledger.open_holds(f"meter:{meter}@{start // QUARTER}"):
                     held[hold.account] += hold.amount
@@ -388,6 +496,8 @@ class Ledgers(RuleBasedStateMachine):
                 self.status(user, "ACTIVE")
         self.wait(10 * 3_600_000)
         self.tick()
+        for order in self.model.book.live():
+            self.cancel_one(order["no"], order["user"])
         self.the_model_agrees()
         bodies = [[e.body for e in world.ledger.entries(-1, 10_000)] for world in self.worlds]
         assert bodies[0] == bodies[1]

@@ -1,21 +1,29 @@
 """One trade from discovery to settled balances, message by message, in one event loop."""
 
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from adapter.bootstrap import Node
 from adapter.domain.parties import Side
-from tests.fakes.network import GRID, Network, offer, open_network, plan
+from adapter.store.audit import audit_database
+from tests.fakes.network import BAP, BPP, GRID, Network, offer, open_network, plan
+from tests.fakes.postgres import PostgresServer
 from tests.fakes.readings import submit_readings
 
 
-@pytest.fixture
-async def network(tmp_path: Path) -> AsyncIterator[Network]:
-    opened = await open_network(tmp_path)
-    yield opened
-    await opened.close()
+@pytest.fixture(params=["sqlite", "postgres"])
+async def network(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Network]:
+    with ExitStack() as stack:
+        databases = None
+        if request.param == "postgres":
+            server: PostgresServer = request.getfixturevalue("postgres_server")
+            databases = {name: stack.enter_context(server.lent()) for name in (BAP, BPP, GRID)}
+        opened = await open_network(tmp_path, databases=databases)
+        yield opened
+        await opened.close()
 
 
 async def states(node: Node, side: Side) -> list[str]:
@@ -49,3 +57,5 @@ async def test_ten_kwh_from_discover_to_settled_balances(network: Network) -> No
     assert await network.balance("sun", "USD") == "1.50"
     assert await network.balance("sun", "GRID") == "0"
     assert await network.balance(GRID, "USD") == "0.25"
+    url = network.grid.settings.database.url
+    assert audit_database(url.path or url.url).verdict.ok

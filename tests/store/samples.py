@@ -7,7 +7,7 @@ from adapter.domain.offers import Offer
 from adapter.domain.parties import Side
 from adapter.domain.trade import CascadeLeg, LegState, OpenRequest, Peer, Trade
 from adapter.protocol.decision import MessageKind
-from adapter.service.records import Asked, InboxRow, OutboxRow
+from adapter.service.records import Asked, InboxRow, OutboxRow, OutboxState
 
 BAP = "bap.buyer.example"
 OPERATOR = "grid.operator.example"
@@ -46,6 +46,10 @@ def outbox_row(transaction_id: str = "t1", **changes: Any) -> OutboxRow:
         expires_ms=None,
     )
     return replace(row, **changes)
+
+
+def sent(row: OutboxRow) -> OutboxRow:
+    return replace(row, state=OutboxState.SENT)
 
 
 def trade(transaction_id: str = "t1", **changes: Any) -> Trade:

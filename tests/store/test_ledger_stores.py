@@ -1,9 +1,11 @@
 """One suite for every `LedgerStore`: it gives back what was put, in order."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
+import psycopg
 import pytest
 
 from adapter.settlement import Account, Changes, Entry, Hold, LedgerStore, Row
@@ -13,6 +15,10 @@ from adapter.settlement.rows import User, UserState, UserType
 from adapter.settlement.state import Index, RowChange, Span
 from adapter.store.ledger_memory import MemoryLedger
 from adapter.store.ledger_sqlite import SqliteLedger
+from adapter.store.postgres_connection import Connection
+from adapter.store.postgres_migrate import migrate_postgres
+from adapter.store.postgres_unit import PostgresLedger
+from tests.fakes.postgres import PostgresServer
 from tests.unit.settlement.world import NOON, Market, sqlite_ledger
 
 
@@ -47,11 +53,19 @@ class Thing(Row):
         return (Index("colour", self.colour, self.place),)
 
 
-@pytest.fixture(params=[MemoryLedger, sqlite_ledger], ids=["memory", "sqlite"])
-def ledger(request: pytest.FixtureRequest) -> LedgerStore:
-    """Return an empty ledger."""
-    make: Callable[[], LedgerStore] = request.param
-    return make()
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def ledger(request: pytest.FixtureRequest) -> Iterator[LedgerStore]:
+    """Give an empty ledger."""
+    if request.param == "memory":
+        yield MemoryLedger()
+    elif request.param == "sqlite":
+        yield sqlite_ledger()
+    else:
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        with server.lent() as url, closing(Connection.open(url)) as connection:
+            migrate_postgres(connection)
+            connection.begin("READ COMMITTED")
+            yield PostgresLedger(connection)
 
 
 def write(
@@ -147,7 +161,7 @@ def test_a_changed_row_leaves_its_old_list(ledger: LedgerStore) -> None:
 
 def test_an_entry_that_does_not_follow_is_a_bug(ledger: LedgerStore) -> None:
     write(ledger)
-    with pytest.raises((AssertionError, sqlite3.IntegrityError)):
+    with pytest.raises((AssertionError, sqlite3.IntegrityError, psycopg.IntegrityError)):
         ledger.write(Changes((), (), (), Entry(0, NOON, "f" * 64, b"{}")))
 
 
@@ -162,7 +176,9 @@ def test_enums_come_back_as_enums() -> None:
 
 
 def connected(ledger: SqliteLedger) -> sqlite3.Connection:
-    return ledger._connection
+    connection = ledger._connection
+    assert isinstance(connection, sqlite3.Connection)
+    return connection
 
 
 @pytest.mark.parametrize(

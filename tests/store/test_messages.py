@@ -7,8 +7,7 @@ import pytest
 from adapter.domain.trade import TradeState
 from adapter.service.ports import Store, UnitOfWork
 from adapter.service.records import AskedState, OutboxState
-from adapter.store.sqlite import SqliteStore
-from adapter.store.sqlite_unit import SqliteUnit
+from adapter.store.sqlite_table import Table
 from tests.store.samples import BAP, asked, inbox_row, leg, outbox_row, trade
 
 
@@ -194,18 +193,18 @@ async def test_what_is_left_of_a_transaction_is_still_found(store: Store) -> Non
     assert len(await store.read(lambda unit: unit.messages(["t4"]))) == 1
 
 
-async def test_nothing_is_left_of_a_search(sqlite: SqliteStore) -> None:
+async def test_nothing_is_left_of_a_search(store: Store) -> None:
     """A discover comes with a transaction of its own and leaves no trade."""
 
     def rows(unit: UnitOfWork) -> int:
-        assert isinstance(unit, SqliteUnit)
+        assert isinstance(unit, Table)
         sql = "SELECT count(*) FROM wire_transaction"
         return int(unit._connection.execute(sql).fetchone()[0])
 
-    await sqlite.write(lambda unit: unit.add_inbox_row(inbox_row(action="discover")))
-    assert await sqlite.read(rows) == 1
-    await prune(sqlite)
-    assert await sqlite.read(rows) == 0
+    await store.write(lambda unit: unit.add_inbox_row(inbox_row(action="discover")))
+    assert await store.read(rows) == 1
+    await prune(store)
+    assert await store.read(rows) == 0
 
 
 async def test_an_id_is_not_given_again_after_its_row_was_deleted(store: Store) -> None:

@@ -10,7 +10,14 @@ import pytest
 
 from adapter.service.ports import UnitOfWork
 from adapter.service.records import OutboxRow, OutboxState
-from adapter.store import sqlite_asked, sqlite_inbox, sqlite_offers, sqlite_outbox, sqlite_trades
+from adapter.store import (
+    sqlite_asked,
+    sqlite_inbox,
+    sqlite_offers,
+    sqlite_outbox,
+    sqlite_roots,
+    sqlite_trades,
+)
 from adapter.store.migrate import migrate_sqlite
 from adapter.store.sqlite import SqliteStore
 from adapter.store.sqlite_connection import Connection, open_writer
@@ -19,7 +26,14 @@ from tests.store.samples import outbox_row, trade
 
 T = TypeVar("T")
 
-MODULES = (sqlite_asked, sqlite_inbox, sqlite_offers, sqlite_outbox, sqlite_trades)
+MODULES = (
+    sqlite_asked,
+    sqlite_inbox,
+    sqlite_offers,
+    sqlite_outbox,
+    sqlite_roots,
+    sqlite_trades,
+)
 VERBS = ("SELECT ", "INSERT ", "UPDATE ", "DELETE ")
 
 
@@ -56,9 +70,9 @@ def test_no_statement_reads_a_whole_table(connection: Connection, name: str) -> 
 @pytest.mark.parametrize(
     ("name", "index"),
     [
-        ("_READY", "SEARCH outbox USING INDEX outbox_ready (ready_ms<?)"),
+        ("READY", "SEARCH outbox USING INDEX outbox_ready (ready_ms<?)"),
         ("_NEXT", "SEARCH outbox USING COVERING INDEX outbox_ready (ready_ms>?)"),
-        ("_HEAD", "SEARCH outbox USING INDEX outbox_head (transaction_number=? AND peer=?)"),
+        ("HEAD", "SEARCH outbox USING INDEX outbox_head (transaction_number=? AND peer=?)"),
         (
             "_STEP_UP",
             "SEARCH outbox USING INDEX outbox_behind (transaction_number=? AND peer=?)",
@@ -75,7 +89,7 @@ def test_an_outbox_statement_uses_its_index(connection: Connection, name: str, i
 @pytest.mark.parametrize(
     "name",
     [
-        "sqlite_outbox._READY",
+        "sqlite_outbox.READY",
         "sqlite_outbox._DEAD",
         "sqlite_trades._DUE",
         "sqlite_trades._PAGE_OF_SIDE",

@@ -144,7 +144,12 @@ def _on_discover(trade: Trade, envelope: Envelope, facts: Facts) -> Decision:
     if trade.plan is None or trade.state is not TradeState.NEW or done:
         return Decision()
     try:
-        order = plans.select_order(trade.plan, envelope.message, f"order-{facts.new_id()}")
+        order = plans.select_order(
+            trade.plan,
+            envelope.message,
+            f"order-{facts.new_id()}",
+            time_zone=facts.time_zone,
+        )
     except AdapterError as error:
         return Decision(replace(trade, error=error_object(error)))
     return _go_on(trade, Action.SELECT, {"order": order}, facts)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from adapter.domain.errors import WireError
-from adapter.domain.instants import SECOND_MS, parse_instant
+from adapter.domain.instants import SECOND_MS, DeliveryInterval, parse_instant
 from adapter.domain.offers import Offer
 from adapter.domain.parties import Side
 from adapter.domain.trade import Ending, StockTaken, Trade, TradeState
@@ -19,10 +19,11 @@ from adapter.protocol.catalogue import (
     catalogue_item,
     catalogue_message,
     catalogue_offer,
+    catalogue_pages,
     check_order_against_offer,
     check_stands,
     check_stock,
-    unit_price,
+    pricing,
 )
 from adapter.protocol.contexts import TERMS_TTL_MS, base_of
 from adapter.protocol.contract import CONTRACT_PATH, inputs_of, role_of
@@ -55,14 +56,16 @@ from adapter.protocol.handlers.shared import (
     without_grid_operator,
 )
 from adapter.protocol.lifecycle import Step, advance, allows, illegal
+from adapter.protocol.metered import instant
 from adapter.protocol.orders import (
     contract_of,
-    energy_line,
+    energy_lines,
     with_contract,
     with_quote,
     with_status,
     without,
 )
+from adapter.protocol.role_inputs import unwrap
 
 PAGE_OFFERS = 40
 """Offers in one on_discover: a body must stay below 256 KiB, an offer takes 2.5 to 5 kB."""
@@ -95,7 +98,7 @@ def _discover(trade: Trade | None, envelope: Envelope, facts: Facts) -> Decision
         if is_wished(catalogue_item(offer), catalogue_offer(offer, facts.me, cascades=cascades))
     ]
     reply = answer(open_request(envelope, facts), facts)
-    pages = [found[at : at + PAGE_OFFERS] for at in range(0, len(found), PAGE_OFFERS)] or [[]]
+    pages = catalogue_pages(found, PAGE_OFFERS) or [[]]
     return Decision(
         outgoing=tuple(
             replace(reply, message=catalogue_message(page, facts.me, cascades=cascades))
@@ -112,9 +115,8 @@ def _select(trade: Trade | None, envelope: Envelope, facts: Facts) -> Decision:
     energy = check_stock(envelope.order, offer, own_micro_kwh=_own_stock(trade, offer))
     contract_id, bind = _contract_id(trade, envelope, offer, facts)
     contract = {**envelope.contract, "contractId": contract_id}
-    order = with_quote(
-        with_contract(envelope.order, contract), energy_line(energy, unit_price(offer))
-    )
+    lines = energy_lines(energy, pricing(offer), _quoted_window(envelope, offer))
+    order = with_quote(with_contract(envelope.order, contract), *lines)
     until_ms = _terms_end(offer, facts)
     selected = replace(
         selected,
@@ -153,7 +155,8 @@ def _init(trade: Trade | None, envelope: Envelope, facts: Facts) -> Decision:
         stock=StockTaken(offer.offer_id, taken),
     )
     if facts.operator is None:
-        quoted = with_quote(order, energy_line(energy, unit_price(offer)))
+        window = _quoted_window(envelope, offer)
+        quoted = with_quote(order, *energy_lines(energy, pricing(offer), window))
         decision = cascade.initiate(pending, quoted, _terms_end(offer, facts), facts)
     else:
         decision = ask_init(pending, order, facts.operator, facts)
@@ -224,13 +227,36 @@ def _own_stock(trade: Trade, offer: Offer) -> int:
     return own.energy_micro_kwh if own is not None and own.offer_id == offer.offer_id else 0
 
 
+def _quoted_window(envelope: Envelope, offer: Offer) -> DeliveryInterval:
+    """Return for when a tariff is quoted: the window that the buyer names, else the offer's.
+
+    A buyer may name it before it fills its role.
+    """
+    whole = DeliveryInterval(offer.production_start_ms, offer.production_end_ms)
+    if offer.tariff is None:
+        return whole
+    entry = role_of(envelope.contract, "BUYER") or {}
+    inputs = entry.get("roleInputs") or {}
+    names = ("tradeStartTime", "tradeEndTime")
+    start, end = (instant(unwrap(inputs.get(name))) for name in names)
+    if start is None or end is None:
+        return whole
+    if not offer.production_start_ms <= start < end <= offer.production_end_ms:
+        raise _not_produced(offer)
+    return DeliveryInterval(start, end)
+
+
 def _check_window(envelope: Envelope, offer: Offer) -> None:
     """A trade takes place while the offer's energy is produced."""
     buyer = inputs_of(envelope.contract, "BUYER")
     start, end = parse_instant(buyer["tradeStartTime"]), parse_instant(buyer["tradeEndTime"])
     if not offer.production_start_ms <= start < end <= offer.production_end_ms:
-        msg = f"offer {offer.offer_id} produces no energy in all of the trade window"
-        raise WireError("BIZ_QUANTITY_UNAVAILABLE", msg, path=f"{CONTRACT_PATH}.roles")
+        raise _not_produced(offer)
+
+
+def _not_produced(offer: Offer) -> WireError:
+    msg = f"offer {offer.offer_id} produces no energy in all of the trade window"
+    return WireError("BIZ_QUANTITY_UNAVAILABLE", msg, path=f"{CONTRACT_PATH}.roles")
 
 
 def _contract_id(

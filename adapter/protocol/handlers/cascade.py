@@ -69,7 +69,7 @@ from adapter.protocol.orders import (
     OFFERS,
     contract_of,
     delivery_of,
-    energy_line,
+    energy_lines,
     first_id,
     item_energy,
     wheeling_line,
@@ -118,13 +118,13 @@ def _on_init(trade: Trade, envelope: Envelope, facts: Facts) -> Decision:
     assert parent.order is not None
     role = filled_role("GRID_OPERATOR", leg.operator.subscriber_id, inputs)
     contract = with_role(contract_of(parent.order), role)
-    terms = read_terms(contract)
+    terms = read_terms(contract, time_zone=facts.time_zone)
     room = room_left(inputs)
     if terms.energy > room:
         return _fail_init(trade, over_cap(terms.energy, room), facts)
     order = with_quote(
         with_contract(parent.order, contract),
-        energy_line(terms.energy, terms.price),
+        *energy_lines(terms.energy, terms.price, terms.window),
         wheeling_line(terms.energy, wheeling_price(contract)),
     )
     until_ms = facts.now_ms + TERMS_TTL_MS

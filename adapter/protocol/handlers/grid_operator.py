@@ -95,7 +95,7 @@ def _init(trade: Trade | None, received: Received, facts: Facts) -> Decision:
     if not allows(trade, Step.INIT):
         raise illegal(trade, "init")
     _check_own_role(envelope, facts)
-    terms = read_terms(envelope.contract)
+    terms = read_terms(envelope.contract, time_zone=facts.time_zone)
     if trade.contract_id not in (None, terms.contract_id):
         msg = f"this transaction is about contract {trade.contract_id!r}"
         raise WireError("BIZ_UPDATE_INCONSISTENT", msg, path=f"{CONTRACT_PATH}.contractId")

@@ -7,12 +7,19 @@ the trade, so a node that restarts goes on with it. Source: interfaces, section 
 
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
-from adapter.domain.errors import WireError
-from adapter.domain.instants import parse_instant
+from adapter.domain.errors import AdapterError, WireError
+from adapter.domain.instants import DeliveryInterval, parse_instant
 from adapter.domain.quantities import Energy
-from adapter.protocol.contract import filled_role, inputs_of, with_role
+from adapter.protocol.contract import (
+    filled_role,
+    inputs_of,
+    open_role,
+    tariff_pricing,
+    with_role,
+)
 from adapter.protocol.orders import (
     CORE_CONTEXT,
     contract_of,
@@ -41,17 +48,29 @@ def discover_message(plan: Plan) -> dict[str, Any]:
     return {"filters": {"type": "jsonpath", "expression": expression}}
 
 
-def select_order(plan: Plan, message: Mapping[str, Any], new_order_id: str) -> dict[str, Any]:
+def select_order(
+    plan: Plan, message: Mapping[str, Any], new_order_id: str, *, time_zone: str
+) -> dict[str, Any]:
     """Return the order that selects the cheapest offer of an on_discover that fits the plan.
+
+    Args:
+        plan: the buyer's wish.
+        message: of the on_discover.
+        new_order_id: for the order.
+        time_zone: IANA name, for a tariff that names none.
 
     Raises:
         WireError: BIZ_OFFER_NOT_FOUND, none fits.
     """
-    fitting = [pair for pair in _pairs(message) if _fits(plan, *pair)]
+    fitting = []
+    for item, offer in _pairs(message):
+        price = _price(plan, offer, time_zone) if _fits(plan, item, offer) else None
+        if price is not None and price <= _limit(plan, price):
+            fitting.append((price, offer["beckn:id"], item, offer))
     if not fitting:
         msg = f"no offer of {plan['bpp_id']} fits {plan['quantity_kwh']} kWh in that window"
         raise WireError("BIZ_OFFER_NOT_FOUND", msg)
-    item, offer = min(fitting, key=lambda pair: (_price(pair[1]), pair[1]["beckn:id"]))
+    _, _, item, offer = min(fitting, key=lambda found: found[:2])
     quantity = number(Energy.from_kwh(plan["quantity_kwh"]).kwh)
     provider = offer.get("beckn:provider")
     order = {
@@ -64,7 +83,19 @@ def select_order(plan: Plan, message: Mapping[str, Any], new_order_id: str) -> d
         "beckn:offers": [{"beckn:id": offer["beckn:id"]}],
         "beckn:provider": provider if isinstance(provider, Mapping) else {"beckn:id": provider},
     }
-    return with_contract(order, _contract(offer))
+    return with_contract(order, _with_window(plan, _contract(offer)))
+
+
+def _with_window(plan: Plan, contract: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a tariff contract with what a quote depends on, in the role that is still open."""
+    if "tariff" not in inputs_of(contract, "SELLER"):
+        return contract
+    wished = {
+        "contractedQuantity": number(Energy.from_kwh(plan["quantity_kwh"]).kwh),
+        "tradeStartTime": plan["start"],
+        "tradeEndTime": plan["end"],
+    }
+    return with_role(contract, {**open_role("BUYER"), "roleInputs": wished})
 
 
 def init_order(plan: Plan, answered: Mapping[str, Any], me: str) -> dict[str, Any]:
@@ -115,13 +146,10 @@ def _fits(plan: Plan, item: Mapping[str, Any], offer: Mapping[str, Any]) -> bool
     seller = inputs_of(_contract(offer), "SELLER")
     attributes = item.get("beckn:itemAttributes") or {}
     wanted = Decimal(str(plan["quantity_kwh"]))
-    limit = plan.get("max_price_per_kwh")
     source = plan.get("source_type")
     return (
-        "pricePerKWh" in seller
-        and seller.get("minimumQuantity", 0) <= wanted <= seller.get("maximumQuantity", wanted)
+        seller.get("minimumQuantity", 0) <= wanted <= seller.get("maximumQuantity", wanted)
         and wanted <= attributes.get("availableQuantity", wanted)
-        and (limit is None or _price(offer) <= Decimal(str(limit)))
         and (source is None or seller.get("sourceType") == source)
         and _covers(attributes.get("productionWindow"), plan)
     )
@@ -138,5 +166,26 @@ def _contract(offer: Mapping[str, Any]) -> Mapping[str, Any]:
     return (offer.get("beckn:offerAttributes") or {}).get("contract") or {}
 
 
-def _price(offer: Mapping[str, Any]) -> Decimal:
-    return Decimal(inputs_of(_contract(offer), "SELLER")["pricePerKWh"])
+def _limit(plan: Plan, price: Fraction) -> Fraction:
+    """Return the most that a kWh may cost; without a limit what it costs."""
+    limit = plan.get("max_price_per_kwh")
+    return price if limit is None else Fraction(str(limit))
+
+
+def _price(plan: Plan, offer: Mapping[str, Any], time_zone: str) -> Fraction | None:
+    """Return what a kWh costs the buyer; None when that cannot be told.
+
+    Under a tariff it is an estimate for even power over the window, VAT included.
+    """
+    contract = _contract(offer)
+    seller = inputs_of(contract, "SELLER")
+    if "pricePerKWh" in seller:
+        return Fraction(seller["pricePerKWh"])
+    if "tariff" not in seller:
+        return None
+    window = DeliveryInterval(parse_instant(plan["start"]), parse_instant(plan["end"]))
+    try:
+        terms = tariff_pricing(seller["tariff"], contract, time_zone=time_zone).terms
+        return terms.estimate(window, Energy.from_kwh(plan["quantity_kwh"])).unit_with_vat
+    except AdapterError:  # a gap, a zone that nobody knows: no price, so no offer
+        return None

@@ -10,7 +10,12 @@ from adapter.domain.trade import Ending, OpenRequest, Peer, Trade, TradeState
 from adapter.protocol.acks import error_object
 from adapter.protocol.actions import Action
 from adapter.protocol.contexts import CALLBACK_TTL_MS, base_of, message_context
-from adapter.protocol.contract import REQUIRED_INPUTS, formulas_of, inputs_of
+from adapter.protocol.contract import (
+    REQUIRED_INPUTS,
+    formulas_of,
+    inputs_of,
+    price_parameters,
+)
 from adapter.protocol.decision import Facts, MessageKind, Outgoing
 from adapter.protocol.envelope import Envelope
 from adapter.protocol.lifecycle import CONFIRMED_STATES, Step, illegal
@@ -104,11 +109,22 @@ def check_same_offer(
             if not _same(given.get(name), fixed.get(name)):
                 what = f"{role}.{name}"
                 raise inconsistent(what, fixed.get(name), f"{_CONTRACT_AT}.roles")
+    _check_price_parameters(contract, terms)
     if formulas_of(contract) != formulas_of(terms):
         raise inconsistent("revenueFlows", "as answered", f"{_CONTRACT_AT}.revenueFlows.flows")
     for part in ("beckn:items", "beckn:offers"):
         if part in agreed and first_id(order, part) != first_id(agreed, part):
             raise inconsistent(part, first_id(agreed, part), f"$.message.order['{part}'][0]")
+
+
+def _check_price_parameters(contract: Mapping[str, Any], terms: Mapping[str, Any]) -> None:
+    """Refuse a tariff that is read in another way; left out, it is read as agreed."""
+    if inputs_of(terms, "SELLER").get("tariff") is None:
+        return
+    given, fixed = contract.get("inputParameters") or {}, price_parameters(terms)
+    for name, value in fixed.items():
+        if given.get(name, value) != value:
+            raise inconsistent(name, value, f"{_CONTRACT_AT}.inputParameters.{name}")
 
 
 def _same(one: object, other: object) -> bool:

@@ -5,14 +5,22 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from adapter.domain.quantities import to_text
-from adapter.settlement.agreement_rows import Agreement, Allocation, Deviation, Transaction
+from adapter.settlement.agreed_tariff import agreed
+from adapter.settlement.agreement_rows import (
+    Agreement,
+    Allocation,
+    Deviation,
+    Terms,
+    Transaction,
+)
 from adapter.settlement.commands import ReadView
 from adapter.settlement.contracts.delivery import known_transaction
+from adapter.settlement.contracts.deviation_prices import priced
 from adapter.settlement.contracts.minting import known_reading
 from adapter.settlement.contracts.payments import effective_state
 from adapter.settlement.contracts.proposals import known_agreement
 from adapter.settlement.contracts.visibility import sees_agreement, sees_meter, sees_user
-from adapter.settlement.kinds import ID, INTERVAL, NUMBER, WINDOW
+from adapter.settlement.kinds import BOOLEAN, ID, INTERVAL, NUMBER, RATE, WINDOW
 from adapter.settlement.refusals import refusal
 from adapter.settlement.rows import Genesis, padded
 from adapter.settlement.state import Span
@@ -56,10 +64,16 @@ class GetAllocations:
 
 @dataclass(frozen=True, slots=True)
 class GetDeviations:
-    """Deviations of a meter, in time order."""
+    """Deviations of a meter, in time order; with `price` also what they would cost."""
 
     meter: Annotated[str, ID]
     window: Annotated[Mapping[str, int] | None, WINDOW] = None
+    price: Annotated[bool, BOOLEAN] = False
+    """Preview the side contracts too: `{"deviations", "preview"}` instead of a list."""
+    import_price: Annotated[int | None, RATE] = None
+    """Per kWh that the seller's utility delivers in its place; required with `price`."""
+    export_price: Annotated[int | None, RATE] = None
+    """Per kWh that the buyer's utility takes over; required with `price`."""
 
 
 def get_reading(view: ReadView, args: GetReading) -> Any:
@@ -97,7 +111,7 @@ def get_agreement(view: ReadView, args: GetAgreement) -> Any:
         "source_meter": terms.source_meter,
         "target_meter": terms.target_meter,
         "energy_amount_kwh": to_text(terms.energy),
-        "price_per_kwh": _money(view, terms.price),
+        **_price(view, terms),
         "wheeling_rate": _money(view, terms.wheeling_rate),
         "window": {"start": terms.start_ms, "end": terms.end_ms},
         "delivery_deadline": terms.deadline_ms,
@@ -108,6 +122,17 @@ def get_agreement(view: ReadView, args: GetAgreement) -> Any:
         "settled_quantity": to_text(settled.quantity),
         "energy_moved": to_text(settled.energy),
         "paid": _money(view, settled.paid.buyer_debit),
+    }
+
+
+def _price(view: ReadView, terms: Terms) -> dict[str, Any]:
+    if not terms.tariff:
+        return {"price_per_kwh": _money(view, terms.price)}
+    known = agreed(terms.tariff)
+    return {
+        "tariff": known.document,
+        "time_zone": known.time_zone,
+        "vat_treatment": known.terms.vat.value,
     }
 
 
@@ -143,21 +168,48 @@ def get_allocations(view: ReadView, args: GetAllocations) -> Any:
 
 def get_deviations(view: ReadView, args: GetDeviations) -> Any:
     """Answer to the owner of the meter, the grid operator and overseers."""
+    if args.price:
+        _check_prices(args)
     span = Span()
     if args.window is not None:
         span = Span(padded(args.window["start"]), padded(args.window["end"]))
-    return [
-        {
-            **({"agreement_no": row.agreement_no} if row.agreement_no else {}),
-            "meter_id": row.meter_id,
-            "window": {"start": row.start_ms, "end": row.end_ms},
-            "kind": str(row.kind),
-            "quantity": to_text(row.quantity),
-            "cause": row.cause,
-        }
+    found = [
+        row
         for row in view.ledger.find(Deviation, "meter", args.meter, span)
         if sees_meter(view.ledger, view.actor, row.meter_id, row.start_ms)
     ]
+    shown = [_shown_deviation(row) for row in found]
+    if not args.price:
+        return shown
+    numbers = sorted({row.agreement_no for row in found if row.agreement_no})
+    return {"deviations": shown, "preview": [_preview(view, args, number) for number in numbers]}
+
+
+def _check_prices(args: GetDeviations) -> None:
+    for name, price in (("import_price", args.import_price), ("export_price", args.export_price)):
+        if price is None:
+            raise refusal("INVALID_PRICE", f"{name}: missing, a preview needs both prices")
+
+
+def _shown_deviation(row: Deviation) -> dict[str, Any]:
+    return {
+        **({"agreement_no": row.agreement_no} if row.agreement_no else {}),
+        "meter_id": row.meter_id,
+        "window": {"start": row.start_ms, "end": row.end_ms},
+        "kind": str(row.kind),
+        "quantity": to_text(row.quantity),
+        "cause": row.cause,
+    }
+
+
+def _preview(view: ReadView, args: GetDeviations, agreement_no: int) -> dict[str, Any]:
+    """Return what the side contracts of an agreement would bill."""
+    agreement = known_agreement(view.ledger, agreement_no)
+    positions = priced(
+        agreement, import_price=args.import_price or 0, export_price=args.export_price or 0
+    )
+    shown = {name: _money(view, amount) for name, amount in positions.to_mapping().items()}
+    return {"agreement_no": agreement_no, **shown}
 
 
 def _visible_agreement(view: ReadView, agreement_no: int) -> Agreement:
@@ -179,12 +231,24 @@ def _shown(view: ReadView, transaction: Transaction) -> dict[str, Any]:
         "settle_quantity": to_text(transaction.settle_quantity),
         "recorded_at": transaction.recorded_ms,
         "dispute_until": transaction.dispute_until_ms,
+        **_dispute(transaction),
         "settled_at": transaction.settled_ms,
         "cycle_id": transaction.cycle_id,
         "energy": to_text(transaction.energy),
         "value": _money(view, transaction.value),
+        **({"vat": _money(view, transaction.vat)} if transaction.vat else {}),
         "wheeling": _money(view, transaction.wheeling),
         "fees": _money(view, transaction.buyer_fee + transaction.seller_fee),
+    }
+
+
+def _dispute(transaction: Transaction) -> dict[str, Any]:
+    if not transaction.disputed_by:
+        return {}
+    return {
+        "disputed_by": transaction.disputed_by,
+        "disputed_quantity": to_text(transaction.disputed_quantity),
+        "dispute_reason": transaction.dispute_reason,
     }
 
 

@@ -81,10 +81,10 @@ def counts(reading: Reading, agreement: Agreement) -> bool:
 
 
 def unallocated(reading: Reading, side: TradeSide) -> int:
-    """Return what of a reading no agreement has got."""
+    """Return what of a reading no agreement has got; a correction may leave less than nothing."""
     if side is TradeSide.SELL:
-        return reading.generated - reading.allocated_out
-    return reading.consumed - reading.allocated_in
+        return max(0, reading.generated - reading.allocated_out)
+    return max(0, reading.consumed - reading.allocated_in)
 
 
 def fix(
@@ -92,8 +92,10 @@ def fix(
 ) -> Agreement:
     """Write what an interval gives to an agreement; None: nothing that counts was read."""
     key = f"{agreement.key}|{padded(start_ms)}"
-    source_meter = agreement.terms.source_meter
-    row = work.get(Allocation, key) or Allocation(agreement.agreement_no, start_ms, source_meter)
+    terms = agreement.terms
+    row = work.get(Allocation, key) or Allocation(
+        agreement.agreement_no, start_ms, terms.source_meter, terms.target_meter
+    )
     part = quantity or 0
     row = replace(row, seller=part) if side is TradeSide.SELL else replace(row, buyer=part)
     work.put(row)
@@ -120,6 +122,8 @@ def fix_overdue(work: Work, agreement: Agreement, side: TradeSide) -> Agreement:
         else:
             missing += 1
             agreement = fix(work, agreement, side, start_ms, None)
+            if reading is not None and side is TradeSide.SELL:
+                secure(work, reading, fresh=0)  # it came too late, and nobody waits for it now
     if missing:
         kind, cause = DeviationKind.MISSING_READING, f"{missing} intervals"
         note(work, agreement, side, kind, 0, cause)
@@ -143,10 +147,7 @@ def secure(work: Work, reading: Reading, fresh: int) -> None:
     Agreements take up to their share in order of number. What is left stays held for the meter
     while an agreement still waits for the interval, and is free afterwards.
     """
-    purpose = f"meter:{reading.meter_id}@{reading.start_ms // EPOCH_MS}"
-    left = fresh
-    for hold in work.open_holds(purpose):
-        left += work.void(hold.id, Why.EXCESS)
+    left = fresh + free_interval(work, reading)
     if not left:
         return
     account = accounts.main(reading.owner, accounts.GRID)
@@ -159,7 +160,17 @@ def secure(work: Work, reading: Reading, fresh: int) -> None:
             work.put(replace(row, seller_held=row.seller_held + part))
             left -= part
     if left and waiting_at(work, reading.meter_id, TradeSide.SELL, reading.start_ms):
-        work.hold(account, left, purpose)
+        work.hold(account, left, _purpose(reading))
+
+
+def free_interval(work: Work, reading: Reading) -> int:
+    """Release the GRID that is held for a meter until an interval is allocated; return it."""
+    holds = work.open_holds(_purpose(reading))
+    return sum(work.void(hold.id, Why.EXCESS) for hold in holds)
+
+
+def _purpose(reading: Reading) -> str:
+    return f"meter:{reading.meter_id}@{reading.start_ms // EPOCH_MS}"
 
 
 def note_surplus(work: Work, reading: Reading) -> None:

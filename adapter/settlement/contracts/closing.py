@@ -1,5 +1,6 @@
 """How an agreement ends without delivery: cancelled, expired, or a party suspended."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from adapter.settlement.agreement_rows import (
@@ -14,6 +15,7 @@ from adapter.settlement.agreement_rows import (
 )
 from adapter.settlement.contracts.caps import return_room
 from adapter.settlement.postings import TransitionError, Why
+from adapter.settlement.state import Hold
 from adapter.settlement.work import Work
 
 
@@ -57,10 +59,29 @@ def agreement_fields(agreement: Agreement) -> dict[str, object]:
 
 def release(work: Work, agreement: Agreement, why: Why) -> Agreement:
     """Void all holds of an agreement, give its cap room back, and return it without them."""
+    return_room(work, agreement.caps_in_use)
+    return replace(void_holds(work, agreement, why), caps_in_use=())
+
+
+def void_holds(work: Work, agreement: Agreement, why: Why) -> Agreement:
+    """Void all holds of an agreement and return it without them."""
     for hold in work.open_holds(agreement.purpose):
         work.void(hold.id, why)
-    return_room(work, agreement.caps_in_use)
-    return replace(agreement, cap_holds=(), caps_in_use=(), cash_hold="")
+    return replace(agreement, cap_holds=(), cash_hold="")
+
+
+def shrink(work: Work, holds: Sequence[Hold], amount: int, why: Why) -> str:
+    """Free so much of some holds, the newest first, and return the last one that is left."""
+    left = [hold.id for hold in holds]
+    for hold in reversed(holds):
+        if amount > 0:
+            work.void(hold.id, why)
+            left.remove(hold.id)
+            kept = max(0, hold.amount - amount)
+            amount -= hold.amount - kept
+            if kept:
+                left.append(work.hold(hold.account, kept, hold.purpose, hold.until_ms))
+    return left[-1] if left else ""
 
 
 def cancel(work: Work, agreement: Agreement, why: Why, by: str) -> None:
@@ -95,7 +116,7 @@ def _dispute_deliveries(work: Work, agreement: Agreement, user: str) -> None:
 def dispute(work: Work, agreement: Agreement, transaction: Transaction, party: str) -> Transaction:
     """Stop a delivery from being settled until a regulator has decided."""
     state = next_transaction(transaction.state, TransactionStep.DISPUTE)
-    disputed = replace(transaction, state=state)
+    disputed = replace(transaction, state=state, disputed_by=party)
     work.put(disputed)
     work.emit(
         "TransactionDisputed",
@@ -103,7 +124,7 @@ def dispute(work: Work, agreement: Agreement, transaction: Transaction, party: s
             "transaction_no": transaction.transaction_no,
             **agreement_fields(agreement),
             "party": party,
-            "claimed_quantity": 0,
+            "claimed_quantity": disputed.disputed_quantity,
         },
     )
     return disputed

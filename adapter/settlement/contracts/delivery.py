@@ -144,7 +144,7 @@ def record(work: Work, agreement: Agreement, until_ms: int) -> Transaction:
         end_ms=until_ms,
         allocated_seller=sum(part.seller or 0 for part in new),
         allocated_buyer=sum(part.buyer or 0 for part in new),
-        settle_quantity=total - settled.recorded,
+        settle_quantity=min(total - settled.recorded, unassigned(work, agreement)),
         recorded_ms=work.now_ms,
         dispute_until_ms=work.now_ms + work.settings.dispute_window_ms,
     )
@@ -158,6 +158,38 @@ def record(work: Work, agreement: Agreement, until_ms: int) -> Transaction:
     work.put(agreement)
     _emit_delivered(work, agreement, transaction)
     return _disputed_without_party(work, agreement, transaction)
+
+
+def unassigned(work: Work, agreement: Agreement, but: str = "") -> int:
+    """Return the contracted quantity that no recorded delivery, but the one with that key, has.
+
+    What a dispute voided stays assigned: its cash is released, so nothing else can be paid of it.
+    """
+    parts = work.find(Transaction, "agreement", agreement.key)
+    return agreement.terms.energy - sum(p.settle_quantity for p in parts if p.key != but)
+
+
+def measure_again(work: Work, agreement: Agreement) -> None:
+    """Give recorded deliveries that are not settled the quantities of their allocations now."""
+    terms = agreement.terms
+    found = work.find(Transaction, "agreement", agreement.key)
+    recorded = [part for part in found if part.state is not TransactionState.PENDING]
+    seller = buyer = before = total = 0
+    for part in recorded:
+        span = Span(padded(part.start_ms), padded(part.end_ms))
+        rows = work.find(Allocation, "agreement", agreement.key, span)
+        sold, bought = sum(row.seller or 0 for row in rows), sum(row.buyer or 0 for row in rows)
+        seller, buyer, before = seller + sold, buyer + bought, total
+        contracted = _contracted_until(agreement, part.end_ms)
+        total = settle_quantity(terms.basis, contracted=contracted, seller=seller, buyer=buyer)
+        if part.state not in (TransactionState.DELIVERED, TransactionState.DISPUTED):
+            continue
+        quantity = min(max(0, total - before), unassigned(work, agreement, part.key))
+        anew = replace(part, allocated_seller=sold, allocated_buyer=bought)
+        anew = replace(anew, settle_quantity=quantity)
+        work.put(anew)
+        _emit_delivered(work, agreement, anew)
+    work.put(replace(agreement, settled=replace(agreement.settled, recorded=total)))
 
 
 def _contracted_until(agreement: Agreement, until_ms: int) -> int:
@@ -197,8 +229,14 @@ def _pending(work: Work, agreement: Agreement) -> Transaction | None:
     return next((t for t in found if t.state is TransactionState.PENDING), None)
 
 
+def cycle_name(number: int) -> str:
+    """Return how the wire calls the delivery of an agreement with that number, from 1."""
+    return f"cycle-{number}"
+
+
 def _new_transaction(work: Work, agreement: Agreement) -> Transaction:
     number = work.next_number("transaction")
+    cycle = len(work.find(Transaction, "agreement", agreement.key)) + 1
     return Transaction(
         number,
         agreement.agreement_no,
@@ -207,7 +245,7 @@ def _new_transaction(work: Work, agreement: Agreement) -> Transaction:
         TransactionState.PENDING,
         start_ms=agreement.recorded_to_ms,
         end_ms=agreement.terms.end_ms,
-        cycle_id=f"cycle-{number}",
+        cycle_id=cycle_name(cycle),
     )
 
 

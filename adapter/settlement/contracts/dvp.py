@@ -41,6 +41,9 @@ def settle_dvp(
     With `more_to_come` what is left of both stays held, as new holds; else it is released.
     """
     _move_energy(work, trade, grid_holds, keep=more_to_come)
+    if not cash_hold:  # earlier parts used all of it, so this one costs nothing
+        assert not trade.legs.buyer_debit
+        return Rest(0, "")
     hold = work.known_hold(cash_hold)
     released = _pay(work, trade, hold)
     if not more_to_come or not released:
@@ -77,6 +80,7 @@ def _pay(work: Work, trade: Trade, hold: Hold) -> int:
         (fees, legs.seller_fee),
         (wheeling, legs.wheeling),
         (fees, legs.buyer_fee),
+        (seller, legs.vat),
     ]
     used = [(account, amount) for account, amount in posted if amount]
     return work.post(hold.id, used) if used else work.void(hold.id, Why.EXCESS)

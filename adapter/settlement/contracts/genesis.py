@@ -10,7 +10,7 @@ from adapter.settlement.kinds import ID, Kind, text_kind
 from adapter.settlement.refusals import invalid
 from adapter.settlement.roles import HELD_FROM_START, Role
 from adapter.settlement.rows import Genesis, Opened, Parameters, RoleGrant
-from adapter.settlement.settings import SETTINGS, encode_settings
+from adapter.settlement.settings import KINDS, SETTINGS, encode_settings
 from adapter.settlement.work import Work
 
 LIST_MAX = 1_000
@@ -98,7 +98,8 @@ def initialize(work: Work, args: Initialize) -> Mapping[str, Any]:
     currency = args.settings["currency"]
     digits = minor_digits(currency)
     work.put(Genesis(ledger, currency, digits, grid_operators[0], platform=ledger))
-    values = tuple((name, value, 0, value) for name, value in args.settings.items())
+    # In the order of the table, so that a replay from the journal writes the same row.
+    values = tuple((name, args.settings[name], 0, args.settings[name]) for name in KINDS)
     work.put(Parameters(values))
     work.put(Opened("registry", work.seq))
     granted = [(Role.ADMIN, args.admin), *HELD_FROM_START]

@@ -65,6 +65,14 @@ ORACLE_OPERATORS = Words(
     "OPERATOR_ALREADY_EXISTS",
     "OPERATOR_NOT_FOUND",
 )
+MARKET_MAKERS = Words(
+    Role.MARKET_MAKER,
+    "market_maker",
+    "MarketMakerAdded",
+    "MarketMakerRemoved",
+    "MARKET_MAKER_ALREADY_EXISTS",
+    "MARKET_MAKER_NOT_FOUND",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +171,20 @@ class RemoveOracleOperator:
     """Stop a metering head-end."""
 
     operator: Annotated[str, ID]
+
+
+@dataclass(frozen=True, slots=True)
+class AddMarketMaker:
+    """Allow an actor to clear markets."""
+
+    market_maker: Annotated[str, ID]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveMarketMaker:
+    """Stop an actor from clearing markets."""
+
+    market_maker: Annotated[str, ID]
 
 
 def adding(words: Words) -> Handler[Any]:

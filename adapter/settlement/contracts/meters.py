@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from nacl.bindings import crypto_core_ed25519_is_valid_point
 
+from adapter.settlement.contracts.orders import has_open_order
 from adapter.settlement.contracts.parties import (
     check_meter,
     known_user,
@@ -15,6 +16,7 @@ from adapter.settlement.contracts.parties import (
     live_binding,
     verify,
 )
+from adapter.settlement.contracts.requests import has_pending_request
 from adapter.settlement.kinds import ID, METER, POWER, USER, Kind, choice_kind, text_kind
 from adapter.settlement.refusals import invalid, refusal
 from adapter.settlement.rows import Binding, Meter, MeterKind
@@ -68,8 +70,10 @@ def assign_meter(work: Work, args: AssignMeter) -> Mapping[str, Any]:
     most = work.settings.max_meters_per_user
     if len(work.find(Binding, "owner", args.owner)) >= most:
         raise refusal("TOO_MANY_METERS", f"{args.owner} owns {most} meters, as many as allowed")
-    if work.get(Meter, args.meter_id) is None:
-        work.put(Meter(args.meter_id, work.next_number("meter")))
+    meter = work.get(Meter, args.meter_id)
+    if meter is None:
+        meter = Meter(args.meter_id, work.next_number("meter"))
+        work.put(meter)
     binding = Binding(
         args.meter_id,
         args.owner,
@@ -90,7 +94,7 @@ def assign_meter(work: Work, args: AssignMeter) -> Mapping[str, Any]:
             "from": binding.from_ms,
         },
     )
-    return {"meter_id": args.meter_id, "from": binding.from_ms}
+    return {"meter_id": args.meter_id, "from": binding.from_ms, "number": meter.number}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,10 @@ def unassign_meter(work: Work, args: UnassignMeter) -> Mapping[str, Any]:
         raise refusal("METER_NOT_FOUND", f"{args.meter_id} belongs to nobody")
     if live_agreements(work, args.meter_id):
         raise refusal("METER_IN_USE", f"{args.meter_id} serves a live agreement")
+    if has_open_order(work, live.owner, args.meter_id):
+        raise refusal("METER_IN_USE", f"{args.meter_id} has a live order")
+    if has_pending_request(work, args.meter_id, work.now_ms):
+        raise refusal("METER_IN_USE", f"a reading of {args.meter_id} is asked for")
     until_ms = work.next_epoch_ms
     work.put(replace(live, until_ms=until_ms))
     fields = {"meter_id": live.meter_id, "owner": live.owner, "until": until_ms}

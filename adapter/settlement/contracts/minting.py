@@ -5,6 +5,7 @@ from dataclasses import replace
 from adapter.domain.instants import EPOCH_MS
 from adapter.settlement import accounts
 from adapter.settlement.contracts.allocation import secure
+from adapter.settlement.oracle_rows import Owed, owed_key
 from adapter.settlement.refusals import refusal
 from adapter.settlement.rows import Reading, interval_key
 from adapter.settlement.state import Reader
@@ -51,22 +52,52 @@ def check_capacity(meter_id: str, energy: int, capacity_micro_kw: int) -> None:
         raise refusal("CAPACITY_EXCEEDED", msg, capacity=str(most))
 
 
-def mint(work: Work, reading: Reading, amount: int) -> None:
-    """Mint to the owner of the interval; agreements that wait for the interval get it held."""
-    account = accounts.main(reading.owner, accounts.GRID)
-    work.direct(accounts.ISSUED, account, amount)
-    work.put(replace(reading, minted=reading.minted + amount))
+def mint(work: Work, reading: Reading, amount: int) -> int:
+    """Mint to the owner of the interval, and return what was issued.
+
+    What the owner owes for the meter after a correction is repaid first: that much is not issued.
+    Agreements that wait for the interval get the rest held.
+    """
+    repaid = repay(work, reading, amount)
+    issued = amount - repaid
+    if issued:
+        work.direct(accounts.ISSUED, accounts.main(reading.owner, accounts.GRID), issued)
+    current = replace(reading, minted=reading.minted + amount)
+    work.put(current)
     work.emit(
         "Minted",
         {
             "to": reading.owner,
-            "amount": amount,
+            "amount": issued,
             "meter_id": reading.meter_id,
             "interval": reading.start_ms,
+            "repaid": repaid or None,
         },
     )
-    work.emit("Transfer", {"to": reading.owner, "amount": amount})
-    secure(work, reading, fresh=amount)
+    if issued:
+        work.emit("Transfer", {"to": reading.owner, "amount": issued})
+        secure(work, current, fresh=issued)
+    return issued
+
+
+def owed_by(reader: Reader, reading: Reading) -> int:
+    """Return what the owner of a reading owes for its meter."""
+    owed = reader.get(Owed, owed_key(reading.meter_id, reading.owner))
+    return owed.amount if owed else 0
+
+
+def owe(work: Work, reading: Reading, more: int) -> None:
+    """Add to what the owner owes for the meter; a negative number repays."""
+    if more:
+        amount = owed_by(work, reading) + more
+        work.put(Owed(reading.meter_id, reading.owner, amount))
+
+
+def repay(work: Work, reading: Reading, amount: int) -> int:
+    """Return how much of a mint goes into what is owed."""
+    repaid = min(owed_by(work, reading), amount)
+    owe(work, reading, -repaid)
+    return repaid
 
 
 def retire(work: Work, reading: Reading, amount: int, code: str) -> None:

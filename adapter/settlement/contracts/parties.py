@@ -27,9 +27,12 @@ def holders(reader: Reader, role: Role) -> list[str]:
 
 
 def acts_for(reader: Reader, actor: str, user: str) -> bool:
-    """Return whether an actor may act for a user: itself, or as registered representative."""
-    if actor == user:
-        return True
+    """Return whether an actor may act for a user: itself, or as registered representative.
+
+    Nobody in particular, the empty actor, is not the representative of those who have none.
+    """
+    if not actor or actor == user:
+        return bool(actor)
     known = reader.get(User, user)
     return known is not None and known.representative == actor
 

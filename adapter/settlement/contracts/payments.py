@@ -19,7 +19,7 @@ from adapter.settlement.agreement_rows import (
     TransactionState,
     TransactionStep,
 )
-from adapter.settlement.contracts import closing
+from adapter.settlement.contracts import closing, tariff_parts
 from adapter.settlement.contracts.allocation import note
 from adapter.settlement.contracts.caps import return_room
 from adapter.settlement.contracts.delivery import known_transaction
@@ -29,6 +29,7 @@ from adapter.settlement.contracts.proposals import check_party, known_agreement
 from adapter.settlement.kinds import MONEY_OR_ZERO, NUMBER
 from adapter.settlement.refusals import refusal
 from adapter.settlement.roles import Role
+from adapter.settlement.state import Reader
 from adapter.settlement.units import Legs
 from adapter.settlement.work import Work
 
@@ -55,7 +56,7 @@ def settle_payment(work: Work, args: SettlePayment) -> Mapping[str, Any]:
         until_ms = transaction.dispute_until_ms
         msg = f"the dispute window ends at {until_ms}"
         raise refusal("DISPUTE_WINDOW_OPEN", msg, retry_at=until_ms)
-    legs = legs_due(agreement, transaction)
+    legs = legs_due(work, agreement, transaction)
     for name, expected, due in (
         ("value", args.value, legs.value),
         ("wheeling", args.wheeling, legs.wheeling),
@@ -85,19 +86,28 @@ def check_open(transaction: Transaction) -> None:
         raise refusal(code, msg)
 
 
-def legs_due(agreement: Agreement, transaction: Transaction) -> Legs:
+def legs_due(reader: Reader, agreement: Agreement, transaction: Transaction) -> Legs:
     """Return the money of a part: the legs of all that is paid then, less what was paid."""
     settled = agreement.settled
     quantity = settled.quantity + transaction.settle_quantity
     due = units.legs(quantity, agreement.terms.rates).minus(settled.paid)
+    if agreement.terms.tariff:
+        final = is_last_part(agreement)
+        due = tariff_parts.with_tariff(reader, due, agreement, transaction, final=final)
     # Rounding can put a seller fee one unit before its value; it then waits for the next part.
     return due._replace(seller_fee=min(due.seller_fee, due.value))
+
+
+def is_last_part(agreement: Agreement) -> bool:
+    """Return whether the part that is settled now is the last one."""
+    whole = agreement.recorded_to_ms == agreement.terms.end_ms
+    return whole and agreement.settled.open_parts == 1
 
 
 def settle(work: Work, agreement: Agreement, transaction: Transaction) -> None:
     """Post everything that settlement means, in one entry."""
     terms, before = agreement.terms, agreement.settled
-    is_last = agreement.recorded_to_ms == terms.end_ms and before.open_parts == 1
+    is_last = is_last_part(agreement)
     grid_holds = [
         hold
         for hold in work.open_holds(agreement.purpose)
@@ -105,14 +115,20 @@ def settle(work: Work, agreement: Agreement, transaction: Transaction) -> None:
     ]
     quantity = before.quantity + transaction.settle_quantity
     energy = min(sum(hold.amount for hold in grid_holds), quantity - before.energy)
-    legs = legs_due(agreement, transaction)
+    legs = legs_due(work, agreement, transaction)
     trade = Trade(terms.provider, terms.consumer, energy, legs)
     rest = settle_dvp(work, trade, grid_holds, agreement.cash_hold, more_to_come=not is_last)
     paid = before.paid.plus(legs)
-    after = Settled(before.recorded, quantity, before.energy + energy, *paid, before.open_parts - 1)
+    after = Settled(
+        recorded=before.recorded,
+        quantity=quantity,
+        energy=before.energy + energy,
+        open_parts=before.open_parts - 1,
+        **paid._asdict(),
+    )
     settled = replace(agreement, settled=after, cash_hold=rest.cash_hold)
     _write_transaction(work, transaction, energy, legs)
-    deviations = _finish(work, settled) if is_last else []
+    deviations = finish_settled(work, settled) if is_last else []
     if not is_last:
         work.put(settled)
     _emit_settled(work, settled, transaction, trade, rest.released if is_last else 0, deviations)
@@ -129,12 +145,13 @@ def _write_transaction(work: Work, transaction: Transaction, energy: int, legs: 
             wheeling=legs.wheeling,
             buyer_fee=legs.buyer_fee,
             seller_fee=legs.seller_fee,
+            vat=legs.vat,
         )
     )
 
 
-def _finish(work: Work, agreement: Agreement) -> list["Shortfall"]:
-    """End the agreement: cap room back, deviations recorded."""
+def finish_settled(work: Work, agreement: Agreement) -> list["Shortfall"]:
+    """End an agreement whose last part is settled: cap room back, deviations recorded."""
     if work.settings.cap_scope == "ACTIVE_TOTAL":
         return_room(work, agreement.caps_in_use)
     state = closing.next_agreement(agreement.state, AgreementStep.SETTLE_LAST)
@@ -188,6 +205,7 @@ def _emit_settled(
             "fees": trade.legs.buyer_fee + trade.legs.seller_fee,
             "released": released,
             "deviations": [{"kind": str(d.kind), "quantity": d.quantity} for d in deviations],
+            "vat": trade.legs.vat if agreement.terms.tariff else None,
         },
     )
 

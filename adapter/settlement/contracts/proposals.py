@@ -3,12 +3,21 @@
 Source: settlement specification, section 11.1.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from adapter.domain.instants import EPOCH_MS, SECOND_MS
+from adapter.domain.tariff_terms import VatTreatment
 from adapter.settlement import accounts, units
+from adapter.settlement.agreed_tariff import (
+    DEFAULT_ZONE,
+    ZONE_OFFSETS,
+    agree_tariff,
+    cash_needed,
+    check_tariff,
+    with_zone_offsets,
+)
 from adapter.settlement.agreement_rows import (
     Agreement,
     AgreementState,
@@ -21,12 +30,16 @@ from adapter.settlement.agreement_rows import (
 from adapter.settlement.contracts import caps, closing
 from adapter.settlement.contracts.allocation import allocate
 from adapter.settlement.contracts.allowances import ANY_PLATFORM, allowance_of, use_allowance
+from adapter.settlement.contracts.evidence import (
+    SIGNED_CONFIRM,
+    EvidenceError,
+    check_evidence,
+)
 from adapter.settlement.contracts.parties import binding_at, check_meter, is_prosumer, verify
 from adapter.settlement.kinds import (
     CONTRACT_ID,
     CURRENCY,
     ENERGY,
-    EVIDENCE,
     ID,
     NUMBER,
     PRICE,
@@ -40,6 +53,7 @@ from adapter.settlement.refusals import invalid, refusal
 from adapter.settlement.rows import Allowance, MeterKind, Opened, Reading, interval_key, padded
 from adapter.settlement.settings import BASES
 from adapter.settlement.state import Reader
+from adapter.settlement.tariff_kind import TARIFF
 from adapter.settlement.work import Work
 
 CONTRACT = "agreements"
@@ -63,7 +77,7 @@ def initialize_agreements(work: Work, args: InitializeAgreements) -> Mapping[str
     return fields
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CreateAgreement:
     """Propose a forward trade and reserve the trade caps of both meters."""
 
@@ -73,11 +87,22 @@ class CreateAgreement:
     source_meter: Annotated[str, ID]
     target_meter: Annotated[str, ID]
     energy_amount_kwh: Annotated[int, ENERGY]
-    price_per_kwh: Annotated[int, PRICE]
+    price_per_kwh: Annotated[int | None, PRICE] = None
+    """Or a tariff."""
     currency: Annotated[str, CURRENCY]
     window: Annotated[Mapping[str, int], WINDOW]
     delivery_deadline: Annotated[int | None, TIME] = None
     basis: Annotated[str | None, choice_kind("a settlement basis", BASES)] = None
+    tariff: Annotated[Mapping[str, Any] | None, TARIFF] = None
+    """In place of price_per_kwh; then the basis is DELIVERED."""
+    time_zone: Annotated[str | None, text_kind("an IANA time zone", 40)] = None
+    """Of the tariff's times of day and weekdays; UTC if left out."""
+    vat_treatment: Annotated[str | None, choice_kind("a VAT treatment", VatTreatment)] = None
+    """Whether the tariff's VAT is a leg of its own (EXCLUSIVE, unless told otherwise)."""
+    zone_offsets: Annotated[Sequence[Sequence[int]] | None, ZONE_OFFSETS] = None
+    """What the zone adds to UTC in the window: the host writes it into the command."""
+
+    complete = staticmethod(with_zone_offsets)
 
 
 def check_terms(work: Work, args: CreateAgreement) -> None:
@@ -86,16 +111,35 @@ def check_terms(work: Work, args: CreateAgreement) -> None:
     Raises:
         ContractError: INVALID_PRICE, INVALID_INPUT, INVALID_INTERVAL.
     """
-    settings = work.settings
-    units.check_rates(
-        units.Rates(
-            args.price_per_kwh, settings.wheeling_rate, settings.buyer_fee, settings.seller_fee
-        )
-    )
+    _check_price(work, args)
     if args.currency != work.genesis.currency:
         raise invalid("currency", f"this ledger settles in {work.genesis.currency} only")
     if args.window["start"] % EPOCH_MS or args.window["end"] % EPOCH_MS:
         raise refusal("INVALID_INTERVAL", "window: not on the 15-minute grid")
+    if args.tariff is not None:
+        if args.basis not in (None, "DELIVERED"):
+            raise invalid("basis", "a tariff prices what was delivered, its basis is DELIVERED")
+        if not args.zone_offsets or args.zone_offsets[0][0] != args.window["start"]:
+            raise invalid("zone_offsets", "not those of the window")
+        if args.tariff["currency"] != args.currency:
+            raise invalid("tariff.currency", f"not {args.currency}")
+        check_tariff(_terms(work, args))
+
+
+def _check_price(work: Work, args: CreateAgreement) -> None:
+    settings, price = work.settings, args.price_per_kwh
+    if args.tariff is None:
+        if price is None:
+            raise invalid("price_per_kwh", f"missing: {PRICE.title}, or a tariff")
+        for name in ("time_zone", "vat_treatment", "zone_offsets"):
+            if getattr(args, name) is not None:
+                raise invalid(name, "only with a tariff")
+    elif price is not None:
+        raise invalid("tariff", "stands in place of price_per_kwh, not beside it")
+    seller_fee = settings.seller_fee if args.tariff is None else 0  # else the tariff's check
+    units.check_rates(
+        units.Rates(price or 0, settings.wheeling_rate, settings.buyer_fee, seller_fee)
+    )
 
 
 def create_agreement(work: Work, args: CreateAgreement) -> Mapping[str, Any]:
@@ -138,15 +182,24 @@ def _terms(work: Work, args: CreateAgreement) -> Terms:
         source_meter=args.source_meter,
         target_meter=args.target_meter,
         energy=args.energy_amount_kwh,
-        price=args.price_per_kwh,
+        price=args.price_per_kwh or 0,
         wheeling_rate=settings.wheeling_rate,
         buyer_fee=settings.buyer_fee,
         seller_fee=settings.seller_fee,
         start_ms=window["start"],
         end_ms=window["end"],
         deadline_ms=deadline,
-        basis=args.basis or settings.settlement_basis,
+        basis=args.basis or settings.settlement_basis if args.tariff is None else "DELIVERED",
+        tariff=_tariff_text(args),
     )
+
+
+def _tariff_text(args: CreateAgreement) -> str:
+    if args.tariff is None:
+        return ""
+    vat = VatTreatment(args.vat_treatment or VatTreatment.EXCLUSIVE)
+    zone = args.time_zone or DEFAULT_ZONE
+    return agree_tariff(args.tariff, zone, vat, args.zone_offsets or ())
 
 
 def _check_meters(work: Work, terms: Terms) -> None:
@@ -214,7 +267,7 @@ def _created_fields(agreement: Agreement) -> dict[str, Any]:
         "provider": terms.provider,
         "consumer": terms.consumer,
         "energy": terms.energy,
-        "price": terms.price,
+        "price": None if terms.tariff else terms.price,
         "wheeling_rate": terms.wheeling_rate,
         "window": {"start": terms.start_ms, "end": terms.end_ms},
         "deadline": terms.deadline_ms,
@@ -228,7 +281,8 @@ class AcceptAgreement:
     """Make a proposal binding: caps in use, the consumer's cash held."""
 
     agreement_no: Annotated[int, NUMBER]
-    evidence: Annotated[str, EVIDENCE] = ""
+    evidence: Annotated[Mapping[str, str] | None, SIGNED_CONFIRM] = None
+    """The buyer's signed confirm, when the seller's platform accepts in its name."""
 
 
 def accept_agreement(work: Work, args: AcceptAgreement) -> Mapping[str, Any]:
@@ -244,14 +298,36 @@ def accept_agreement(work: Work, args: AcceptAgreement) -> Mapping[str, Any]:
     verify(work, terms.provider, terms.consumer)
     if agreement.until_ms < work.now_ms:
         raise refusal("PROPOSAL_EXPIRED", f"the proposal lapsed at {agreement.until_ms}")
-    needed = units.cash_hold(terms.energy, terms.rates)
-    mandate = None if _consumer_agreed(work, agreement) else _mandate(work, agreement, needed)
+    needed = cash_needed(terms, terms.energy)
+    mandate = _binding_allowance(work, agreement, args.evidence, needed)
     cash = accounts.main(terms.consumer, work.genesis.currency)
     work.require(cash, needed, "INSUFFICIENT_FUNDS", f"cash of {terms.consumer}")
     if mandate is not None:
         use_allowance(work, mandate)
     _activate(work, agreement, cash, needed)
     return {"agreement_no": agreement.agreement_no}
+
+
+def _binding_allowance(
+    work: Work, agreement: Agreement, evidence: Mapping[str, str] | None, needed: int
+) -> Allowance | None:
+    """Return the allowance that binds the consumer, None when it bound itself.
+
+    Raises:
+        ContractError: INSUFFICIENT_ALLOWANCE; `details.evidence` says why evidence does not bind.
+    """
+    if _consumer_agreed(work, agreement):
+        return None
+    if evidence is None:
+        return _mandate(work, agreement, needed)
+    try:
+        if "EVIDENCE" not in work.settings.consent.split(","):
+            msg = "this ledger takes no evidence as consent"
+            raise EvidenceError(msg)
+        check_evidence(work, agreement, evidence)
+    except EvidenceError as error:
+        return _mandate(work, agreement, needed, evidence=str(error))
+    return None
 
 
 def _consumer_agreed(work: Work, agreement: Agreement) -> bool:
@@ -263,7 +339,7 @@ def _consumer_agreed(work: Work, agreement: Agreement) -> bool:
     )
 
 
-def _mandate(work: Work, agreement: Agreement, needed: int) -> Allowance:
+def _mandate(work: Work, agreement: Agreement, needed: int, **details: str) -> Allowance:
     """Return the consumer's allowance that covers the hold.
 
     The spender is the calling subscriber, or `network` for whichever platform acts for the
@@ -281,7 +357,8 @@ def _mandate(work: Work, agreement: Agreement, needed: int) -> Allowance:
             return Allowance(terms.consumer, spender, currency, needed)
         best = max(best, allowed)
     msg = f"{terms.consumer} neither accepted nor allowed {needed} millionths of {currency}"
-    raise refusal("INSUFFICIENT_ALLOWANCE", msg, needed=str(needed), available=str(best))
+    shown = {"needed": str(needed), "available": str(best), **details}
+    raise refusal("INSUFFICIENT_ALLOWANCE", msg, **shown)
 
 
 def _activate(work: Work, agreement: Agreement, cash: str, needed: int) -> None:

@@ -18,7 +18,7 @@ from adapter.settlement.agreement_rows import TradeSide
 from adapter.settlement.canonical import canonical_bytes
 from adapter.settlement.commands import NoEntry
 from adapter.settlement.contracts.allocation import allocate
-from adapter.settlement.contracts.minting import check_capacity, check_ended, mint
+from adapter.settlement.contracts.minting import check_capacity, check_ended, mint, owed_by
 from adapter.settlement.contracts.parties import binding_at, check_meter, is_verified
 from adapter.settlement.kinds import ENERGY_OR_ZERO, ID, TIME, Kind, amount_kind, text_kind
 from adapter.settlement.refusals import invalid, refusal
@@ -111,88 +111,143 @@ class SubmitReading:
 def submit_reading(work: Work, args: SubmitReading) -> Mapping[str, Any]:
     """Store the reading once; the same reading again changes nothing."""
     data = args.meter_data
-    meter_id, start_ms = data["meter_id"], data["start"]
-    binding = _signing_binding(work, data)
-    fingerprint = hashlib.sha256(_signed_bytes(data)).hexdigest()
-    named = {"meter_id": meter_id, "interval": start_ms}
-    stored = work.get(Reading, interval_key(meter_id, start_ms))
+    binding = signing_binding(work, data)
+    stored = stored_reading(work, data)
     if stored is not None:
-        if stored.digest == fingerprint:
-            raise NoEntry(named, stored.seq)
-        msg = f"another reading of {meter_id} from {start_ms} is stored: propose a correction"
-        raise refusal("READING_CONFLICT", msg)
-    _check_registers(work, data)
-    check_ended(work, start_ms)
-    check_capacity(meter_id, data["generated"], binding.capacity_micro_kw)
-    reading = Reading(
-        meter_id,
-        start_ms,
-        binding.owner,
-        data["generated"],
-        data["consumed"],
-        data.get("register_generated"),
-        data.get("register_consumed"),
-        fingerprint,
-        work.seq,
-        work.now_ms,
-    )
-    _apply_reading(work, reading)
-    return named
+        raise NoEntry(_named(stored), stored.seq)
+    check_registers(work, data)
+    check_ended(work, data["start"])
+    check_capacity(data["meter_id"], data["generated"], binding.capacity_micro_kw)
+    reading = new_reading(work, data, binding)
+    store(work, reading)
+    return _named(reading)
 
 
-def _apply_reading(work: Work, reading: Reading) -> None:
-    """Store, allocate and mint; a user that is not ACTIVE gets no GRID for now."""
-    minting = work.settings.auto_mint and is_verified(work, reading.owner)
-    minted = reading.generated if minting else 0
-    work.put(reading)
-    work.emit(
-        "EnergyDataFulfilled",
-        {
-            "meter_id": reading.meter_id,
-            "interval": reading.start_ms,
-            "generated": reading.generated,
-            "consumed": reading.consumed,
-            "tokens_minted": minted,
-            "withheld": reading.generated - minted,
-        },
-    )
-    for side in TradeSide:
-        allocate(work, reading.meter_id, side)
-    allocated = work.get(Reading, reading.key)
-    assert allocated is not None
-    if minted:
-        mint(work, allocated, minted)
+def _named(reading: Reading) -> dict[str, Any]:
+    return {"meter_id": reading.meter_id, "interval": reading.start_ms}
 
 
-def _signing_binding(work: Work, data: Mapping[str, Any]) -> Binding:
-    """Return the binding of the interval, whose key signed the reading."""
+def signing_binding(work: Work, data: Mapping[str, Any]) -> Binding:
+    """Return the binding of the interval, whose key signed the reading.
+
+    Raises:
+        ContractError: METER_NOT_FOUND, METER_MISMATCH, INVALID_SIGNATURE.
+    """
     meter_id = data["meter_id"]
     check_meter(work, meter_id)
-    binding = binding_at(work, meter_id, data["start"])
-    if binding is None:
-        raise refusal("METER_MISMATCH", f"{meter_id} had no owner in that interval")
-    wrong = {MeterKind.GENERATION: data["consumed"], MeterKind.CONSUMPTION: data["generated"]}
-    if wrong.get(binding.kind):
-        raise refusal("METER_MISMATCH", f"{meter_id} counts {binding.kind} only")
-    if not _holds(binding.public_key, data):
+    binding = counting_binding(binding_at(work, meter_id, data["start"]), data)
+    if not signature_holds(binding.public_key, _signed_bytes(data), data["signature"]):
         msg = f"not signed by the key registered for {meter_id} over {HEADER.decode().strip()}"
         raise refusal("INVALID_SIGNATURE", msg)
     return binding
 
 
-def _holds(public_key: str, data: Mapping[str, Any]) -> bool:
+def counting_binding(binding: Binding | None, data: Mapping[str, Any]) -> Binding:
+    """Return the binding of the interval; its meter counts what the reading says.
+
+    Raises:
+        ContractError: METER_MISMATCH.
+    """
+    meter_id = data["meter_id"]
+    if binding is None:
+        raise refusal("METER_MISMATCH", f"{meter_id} had no owner in that interval")
+    wrong = {MeterKind.GENERATION: data["consumed"], MeterKind.CONSUMPTION: data["generated"]}
+    if wrong.get(binding.kind):
+        raise refusal("METER_MISMATCH", f"{meter_id} counts {binding.kind} only")
+    return binding
+
+
+def stored_reading(work: Work, data: Mapping[str, Any]) -> Reading | None:
+    """Return the stored reading that says the same, None when the interval has none.
+
+    Raises:
+        ContractError: READING_CONFLICT, another one is stored.
+    """
+    stored = work.get(Reading, interval_key(data["meter_id"], data["start"]))
+    if stored is not None and stored.digest != fingerprint(data):
+        msg = f"another reading from {data['start']} is stored: propose a correction"
+        raise refusal("READING_CONFLICT", msg)
+    return stored
+
+
+def fingerprint(data: Mapping[str, Any]) -> str:
+    """Return what tells two readings apart: SHA-256 of the signed bytes in hex."""
+    return hashlib.sha256(_signed_bytes(data)).hexdigest()
+
+
+def new_reading(work: Work, data: Mapping[str, Any], binding: Binding) -> Reading:
+    """Return the row of a reading that comes now."""
+    return Reading(
+        data["meter_id"],
+        data["start"],
+        binding.owner,
+        data["generated"],
+        data["consumed"],
+        data.get("register_generated"),
+        data.get("register_consumed"),
+        fingerprint(data),
+        work.seq,
+        work.now_ms,
+    )
+
+
+def store(work: Work, reading: Reading, request_no: int | None = None) -> None:
+    """Store, allocate and mint; a user that is not ACTIVE gets no GRID for now."""
+    work.put(reading)
+    amount = to_mint(work, reading)
+    note_fulfilled(work, reading, amount, request_no)
+    for side in TradeSide:
+        allocate(work, reading.meter_id, side)
+    allocated = work.get(Reading, reading.key)
+    assert allocated is not None
+    if amount:
+        mint(work, allocated, amount)
+
+
+def to_mint(work: Work, reading: Reading) -> int:
+    """Return what of a reading is minted without asking: nothing for an owner that left ACTIVE.
+
+    What is withheld is minted when a request for the interval is fulfilled later, or by the owner.
+    """
+    if not work.settings.auto_mint or not is_verified(work, reading.owner):
+        return 0
+    return reading.generated - reading.minted
+
+
+def note_fulfilled(work: Work, reading: Reading, amount: int, request_no: int | None) -> None:
+    """Say what a reading brought; `amount` of it is about to be minted."""
+    work.emit(
+        "EnergyDataFulfilled",
+        {
+            "request_no": request_no,
+            "meter_id": reading.meter_id,
+            "interval": reading.start_ms,
+            "generated": reading.generated,
+            "consumed": reading.consumed,
+            "tokens_minted": amount - min(amount, owed_by(work, reading)),
+            "withheld": reading.generated - reading.minted - amount,
+        },
+    )
+
+
+def signature_holds(public_key: str, message: bytes, signature: str) -> bool:
+    """Return whether an Ed25519 signature in base64 holds for a key in base64."""
     try:
-        signature = base64.b64decode(data["signature"], validate=True)
-        VerifyKey(base64.b64decode(public_key)).verify(_signed_bytes(data), signature)
+        raw = base64.b64decode(signature, validate=True)
+        VerifyKey(base64.b64decode(public_key)).verify(message, raw)
     except (BadSignatureError, binascii.Error, ValueError):
         return False
     return True
 
 
-def _check_registers(reader: Reader, data: Mapping[str, Any]) -> None:
-    """Check that registers never run backwards between neighbouring readings."""
-    start = padded(data["start"])
-    earlier, later = Span(end=start, newest_first=True), Span(start=start)
+def check_registers(reader: Reader, data: Mapping[str, Any]) -> None:
+    """Check that registers never run backwards between neighbouring readings.
+
+    Raises:
+        ContractError: REGISTER_NOT_MONOTONIC.
+    """
+    earlier = Span(end=padded(data["start"]), newest_first=True)
+    later = Span(start=padded(data["start"] + EPOCH_MS))
     for name in sorted(_OPTIONAL & data.keys()):
         for span, sign in ((earlier, 1), (later, -1)):
             known = _register(reader, data["meter_id"], name, span)

@@ -8,7 +8,9 @@ from typing import Annotated, Any
 from adapter.settlement import accounts
 from adapter.settlement.agreement_rows import Agreement
 from adapter.settlement.contracts.closing import suspend_agreements
+from adapter.settlement.contracts.orders import has_open_sell_order, suspend_orders
 from adapter.settlement.contracts.parties import holds_role, known_user
+from adapter.settlement.contracts.pool_closing import has_open_offer, suspend_offers
 from adapter.settlement.kinds import ID, LOCATION, REASON, USER, Kind, choice_kind
 from adapter.settlement.refusals import refusal
 from adapter.settlement.roles import Role
@@ -105,7 +107,7 @@ class UpdateUserStatus:
 
 
 def update_user_status(work: Work, args: UpdateUserStatus) -> Mapping[str, Any]:
-    """Take the step; a user that stops being ACTIVE loses its proposals."""
+    """Take the step; a user that stops being ACTIVE loses its orders, offers and proposals."""
     user = known_user(work, args.user)
     new = UserState(args.new_status)
     if new not in USER_TRANSITIONS[user.state]:
@@ -118,6 +120,8 @@ def update_user_status(work: Work, args: UpdateUserStatus) -> Mapping[str, Any]:
         {"user": user.user, "old_status": user.state, "new_status": new, "reason": args.reason},
     )
     if user.state is UserState.ACTIVE:
+        suspend_orders(work, user.user)
+        suspend_offers(work, user.user)
         suspend_agreements(work, user.user)
     return {"user": user.user, "status": new}
 
@@ -135,7 +139,7 @@ def update_user_type(work: Work, args: UpdateUserType) -> Mapping[str, Any]:
     user = known_user(work, args.user)
     new = UserType(args.new_type)
     if new is UserType.CONSUMER and _sells(work, user.user):
-        msg = f"{user.user} owns a generation meter or is provider of a live agreement"
+        msg = f"{user.user} owns a generation meter, offers energy or is provider of an agreement"
         raise refusal("TYPE_IN_USE", msg)
     work.put(replace(user, user_type=new))
     fields = {"user": user.user, "old_type": user.user_type, "new_type": new}
@@ -148,7 +152,9 @@ def _sells(work: Work, user: str) -> bool:
         binding.kind is MeterKind.GENERATION for binding in work.find(Binding, "owner", user)
     )
     agreements = work.find(Agreement, "live_of", user)
-    return generates or any(agreement.terms.provider == user for agreement in agreements)
+    provides = any(agreement.terms.provider == user for agreement in agreements)
+    sells = has_open_sell_order(work, user) or has_open_offer(work, user)
+    return generates or sells or provides
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,8 @@ def sees_event(reader: Reader, actor: str, event: Event) -> bool:
                 agreement = reader.get(Agreement, padded(value))
                 if agreement is not None and sees_agreement(reader, actor, agreement):
                     return True
+            case Field.REQUEST if holds_role(reader, Role.ORACLE_OPERATOR, actor):
+                return True
             case _:
                 pass
     return False

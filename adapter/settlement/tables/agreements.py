@@ -1,7 +1,14 @@
 """agreements: bilateral forwards."""
 
 from adapter.settlement.commands import define, define_read
-from adapter.settlement.contracts import agreement_reads, delivery, payments, proposals, users
+from adapter.settlement.contracts import (
+    agreement_reads,
+    delivery,
+    disputes,
+    payments,
+    proposals,
+    users,
+)
 from adapter.settlement.tables import callers
 
 FUNCTIONS = (
@@ -28,7 +35,7 @@ FUNCTIONS = (
         "agreements.accept_agreement",
         proposals.AcceptAgreement,
         proposals.accept_agreement,
-        callers="the party that did not propose, or the other by mandate",
+        callers="the party that did not propose, or the other by evidence or mandate",
     ),
     define(
         "agreements.deliver_energy",
@@ -48,6 +55,19 @@ FUNCTIONS = (
         payments.SettlePayment,
         payments.settle_payment,
         callers=f"{callers.PARTY}, ORACLE_OPERATOR",
+    ),
+    define(
+        "agreements.dispute_transaction",
+        disputes.DisputeTransaction,
+        disputes.dispute_transaction,
+        callers=callers.PARTY,
+    ),
+    define(
+        "agreements.resolve_dispute",
+        disputes.ResolveDispute,
+        disputes.resolve_dispute,
+        roles=callers.REGULATOR,
+        precheck=disputes.check_quantity,
     ),
     define(
         "agreements.cancel_agreement",

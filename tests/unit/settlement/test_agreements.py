@@ -57,6 +57,7 @@ def test_steps_of_an_agreement(state: AgreementState, step: AgreementStep) -> No
         ("ACTIVE", "EXPIRE"): "EXPIRED",
         ("DELIVERED", "RECORD"): "DELIVERED",
         ("DELIVERED", "SETTLE_LAST"): "SETTLED",
+        ("DELIVERED", "VOID_ALL"): "CANCELLED",
     }.get((str(state), str(step)))
     if allowed is not None:
         assert next_agreement(state, step) == allowed

@@ -1,0 +1,152 @@
+"""Units on the ledger of one process: committed in groups, refused and repeated one by one."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from adapter.domain.errors import WireError
+from adapter.service.ports import UnitOfWork
+from adapter.settlement import Account, Changes, Entry
+from adapter.store.postgres import PostgresStore
+from adapter.store.postgres_unit import PostgresUnit
+from tests.store.samples import offer
+
+WAIT_S = 10
+
+
+class RefusalError(Exception):
+    """What a unit raises in these tests."""
+
+
+class Append:
+    """Units that write an entry each, and do something of their own before."""
+
+    def __init__(self, store: PostgresStore) -> None:
+        self._store = store
+
+    async def __call__(self, before: Any = None) -> tuple[int, int]:
+        """Return the number of the entry and of the transaction it was committed in."""
+
+        def unit(uow: UnitOfWork) -> tuple[int, int]:
+            head = uow.ledger.head()
+            if before is not None:
+                before(uow)
+            seq = 0 if head is None else head.seq + 1
+            entry = Entry(seq, 1, f"{seq:064x}", b"{}")
+            uow.ledger.write(Changes([Account("a|USD|MAIN", seq, 0)], (), (), entry))
+            assert isinstance(uow, PostgresUnit)
+            [(number,)] = uow._connection.execute("SELECT pg_current_xact_id()::text").fetchall()
+            return seq, int(number)
+
+        return await self._store.write(unit)
+
+
+@pytest.fixture
+async def append(postgres: PostgresStore) -> Append:
+    one = Append(postgres)
+    await one()  # now the store knows that these units use the ledger
+    return one
+
+
+@asynccontextmanager
+async def held(append: Append) -> AsyncIterator[None]:
+    """Keep the lane busy, so that units wait and form a group."""
+    started, go_on = threading.Event(), threading.Event()
+
+    def hold(_: UnitOfWork) -> None:
+        started.set()
+        assert go_on.wait(WAIT_S)
+
+    holding = asyncio.create_task(append(hold))
+    assert await asyncio.to_thread(started.wait, WAIT_S)
+    try:
+        yield
+    finally:
+        go_on.set()
+        await holding
+
+
+async def together(append: Append, *befores: Any) -> list[Any]:
+    async with held(append):
+        tasks = [asyncio.create_task(append(before)) for before in befores]
+        await asyncio.sleep(0)
+    return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def refuse(uow: UnitOfWork) -> None:
+    uow.mark("refused")
+    raise RefusalError
+
+
+async def test_units_that_wait_together_share_a_commit(append: Append) -> None:
+    ended = await together(append, None, None, None)
+    assert [seq for seq, _ in ended] == [2, 3, 4]
+    assert len({number for _, number in ended}) == 1
+
+
+async def test_a_unit_that_raises_is_undone_alone(append: Append, postgres: PostgresStore) -> None:
+    first, refused, second = await together(append, None, refuse, None)
+    assert isinstance(refused, RefusalError)
+    assert (first[0], second[0]) == (2, 3)
+    assert await postgres.write(lambda uow: uow.mark("refused"))
+
+
+async def test_a_unit_that_meets_a_rival_runs_alone_and_waits(
+    append: Append, postgres: PostgresStore
+) -> None:
+    await postgres.write(lambda uow: uow.save_offer(offer("o1")))
+    started, go_on = threading.Event(), threading.Event()
+
+    def rival(uow: UnitOfWork) -> None:
+        uow.offer("o1")
+        started.set()
+        assert go_on.wait(WAIT_S)
+
+    holding = asyncio.create_task(postgres.write(rival))
+    assert await asyncio.to_thread(started.wait, WAIT_S)
+    tries = 0
+
+    def use_offer(uow: UnitOfWork) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 2:
+            go_on.set()
+        uow.offer("o1")
+
+    ended = await together(append, None, use_offer, None)
+    assert sorted(seq for seq, _ in ended) == [2, 3, 4]
+    assert ended[0][1] == ended[2][1] != ended[1][1]
+    await holding
+
+
+async def test_a_group_whose_session_is_ended_runs_again(append: Append) -> None:
+    ended_once = False
+
+    def end_session(uow: UnitOfWork) -> None:
+        nonlocal ended_once
+        if not ended_once:
+            ended_once = True
+            assert isinstance(uow, PostgresUnit)
+            uow._connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    ended = await together(append, None, end_session, None)
+    assert [seq for seq, _ in ended] == [2, 3, 4]
+
+
+async def test_a_group_that_cannot_be_committed_is_not_acknowledged(
+    append: Append, postgres: PostgresStore
+) -> None:
+    def spoil(uow: UnitOfWork) -> None:
+        assert isinstance(uow, PostgresUnit)
+        uow._connection.control("ROLLBACK")
+
+    ended = await together(append, None, spoil)
+    assert isinstance(ended[1], WireError)
+    assert ended[0][0] == 2  # it ran again, alone
+    head = await postgres.read(lambda uow: uow.ledger.head())
+    assert head is not None
+    assert head.seq == 2

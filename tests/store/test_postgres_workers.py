@@ -1,0 +1,133 @@
+"""Several processes of one node on one PostgreSQL database."""
+
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from adapter.service.ports import Store
+from adapter.store.audit import audit_database
+from adapter.store.postgres import PostgresStore
+from tests.fakes.command_line import p2ptrade
+from tests.fakes.postgres import PostgresServer
+from tests.store.child_postgres import BATCH, COMMANDS, LEASE_MS, open_ledger
+from tests.store.samples import outbox_row
+
+ROOT = Path(__file__).parents[2]
+ROWS = 200
+WAIT_S = 10
+
+
+@pytest.fixture
+def url(postgres_server: PostgresServer) -> Iterator[str]:
+    with postgres_server.lent() as lent:
+        yield lent
+
+
+@contextmanager
+def workers(url: str, task: str, count: int) -> Iterator[list[subprocess.Popen[str]]]:
+    """Give processes that have just begun, all at once."""
+    with ExitStack() as stack:
+        running = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-m", "tests.store.child_postgres", url, task, str(number)],
+                    cwd=ROOT,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for number in range(count)
+        ]
+        for process in running:
+            assert line_of(process) == "ready"
+        for process in running:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+        try:
+            yield running
+        finally:
+            for process in running:
+                process.kill()
+
+
+def line_of(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().removesuffix("\n")
+
+
+def lines_of(process: subprocess.Popen[str]) -> list[str]:
+    """Return what a process says until it ends, which it must do well."""
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    return out.split()
+
+
+async def queue(store: Store, count: int) -> set[int]:
+    return set(
+        await store.write(lambda uow: [uow.enqueue(outbox_row(f"t{n}")) for n in range(count)])
+    )
+
+
+async def test_two_processes_never_send_one_row_twice(url: str) -> None:
+    store = PostgresStore(url)
+    queued = await queue(store, ROWS)
+    with workers(url, "drain", 2) as running:
+        sent = [[int(line) for line in lines_of(process)] for process in running]
+    counts = Counter(sent[0] + sent[1])
+    assert set(counts) == queued
+    assert set(counts.values()) == {1}
+    assert all(sent), "one of them did all the work, so nothing was tried"
+    assert await store.read(lambda uow: uow.next_outbox_ms()) is None
+    await store.close()
+
+
+async def test_what_a_killed_process_had_claimed_is_sent_by_another(url: str) -> None:
+    store = PostgresStore(url)
+    queued = await queue(store, 3 * BATCH)
+    with workers(url, "hang", 1) as [process]:
+        claimed = {int(word) for word in line_of(process).split()}
+        taken = {int(word) for word in line_of(process).split()}
+        assert len(claimed) == len(taken) == BATCH
+        process.kill()
+        process.wait()
+    # What it had not committed is due at once, as soon as the server knows; what it had, when its
+    # lease ends.
+    free: set[int] = set()
+    until = time.monotonic() + WAIT_S
+    while free != queued - claimed and time.monotonic() < until:
+        free |= {row.id for row in await store.write(lambda uow: uow.claim_outbox(1, 9, ROWS))}
+    assert free == queued - claimed
+    early = await store.write(lambda uow: uow.claim_outbox(LEASE_MS, LEASE_MS, ROWS))
+    assert {row.id for row in early} == free
+    late = await store.write(lambda uow: uow.claim_outbox(1 + LEASE_MS, LEASE_MS, ROWS))
+    assert {row.id for row in late} == claimed
+    await store.close()
+
+
+async def test_four_processes_write_one_chain(url: str) -> None:
+    """I23: what is stored is what one after the other would store, in the order of `seq`."""
+    store = PostgresStore(url)
+    await store.write(open_ledger)
+    with workers(url, "trade", 4) as running:
+        said = Counter(word for process in running for word in lines_of(process))
+    # Room for 50 kWh at the buyer's meter, 2 kWh each.
+    assert said == {"agreed": 25, "TRADE_CAP_EXCEEDED": 4 * COMMANDS - 25}
+    audit = audit_database(url)
+    assert audit.verdict.ok, audit.verdict.why
+    first = await store.read(lambda uow: uow.ledger.head())
+    assert first is not None
+    assert audit.verdict.entries == first.seq + 1
+    await store.close()
+    told = p2ptrade("ledger", "verify", "--database", url, "--json")
+    assert told.returncode == 0, told.stderr
+    document = json.loads(told.stdout)
+    assert (document["ok"], document["head"]) == (True, first.hash)
