@@ -86,9 +86,7 @@ class _Place(NamedTuple):
     """Kept blocks."""
 
 
-def _check_entry(
-    place: _Place, entry: bytes | Entry, folded: "_Fold", scratch: LedgerStore
-) -> str:
+def _check_entry(place: _Place, entry: bytes | Entry, folded: "_Fold", scratch: LedgerStore) -> str:
     body = entry.body if isinstance(entry, Entry) else entry
     try:
         document = parse_canonical(body)

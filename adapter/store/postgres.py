@@ -20,6 +20,7 @@ from adapter.store.postgres_connection import Connection, place
 from adapter.store.postgres_lane import LedgerLane
 from adapter.store.postgres_locks import Key, Kind
 from adapter.store.postgres_migrate import migrate_postgres
+from adapter.store.postgres_outbox import RELEASE_DEAD_CLAIMS
 from adapter.store.postgres_session import Session
 
 T = TypeVar("T")
@@ -94,6 +95,7 @@ class PostgresStore:
             connection = Connection.open(url)
             try:
                 migrate_postgres(connection)
+                connection.control(RELEASE_DEAD_CLAIMS)
             finally:
                 connection.close()
         except psycopg.Error as error:

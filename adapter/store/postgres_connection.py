@@ -36,8 +36,11 @@ SET client_min_messages = error;
 SET timezone = 'UTC';
 """
 _DURABLE = "SET synchronous_commit = on"
-_FACTS = """
-SELECT current_schema(), current_setting('server_encoding'), current_setting('synchronous_commit')
+SESSION = "pid || ' ' || extract(epoch FROM backend_start)"
+"""Name of a session in `pg_stat_activity`; no other one ever has it."""
+_FACTS = f"""
+SELECT current_schema(), current_setting('server_encoding'), current_setting('synchronous_commit'),
+       (SELECT {SESSION} FROM pg_stat_activity WHERE pid = pg_backend_pid())
 """
 _SPELLINGS = (
     ("%", "%%"),
@@ -59,10 +62,11 @@ class Connection:
     After a failure that a savepoint cannot undo, `fault` holds it and every statement is refused.
     """
 
-    def __init__(self, raw: psycopg.Connection[Any], schema: str) -> None:
-        """Take a session in autocommit mode and the name of its schema."""
+    def __init__(self, raw: psycopg.Connection[Any], schema: str, session: str) -> None:
+        """Take a session in autocommit mode, the name of its schema and its own."""
         self._raw = raw
         self.schema = schema
+        self.session = session
         self.fault: psycopg.Error | None = None
 
     @classmethod
@@ -78,9 +82,9 @@ class Connection:
             raw.prepared_max = STATEMENTS
             raw.adapters.register_dumper(int, Int8Dumper)  # one type, so one plan for each text
             raw.execute(_SETTINGS)
-            found = raw.execute(_FACTS).fetchone()
+            found = raw.execute(_FACTS.encode()).fetchone()
             assert found is not None
-            schema, encoding, commit = found
+            schema, encoding, commit, session = found
             if encoding != "UTF8":
                 msg = f"the encoding of {place(url)} is {encoding}, expected UTF8"
                 raise StoreError(msg)
@@ -92,7 +96,7 @@ class Connection:
         except BaseException:
             raw.close()
             raise
-        return cls(raw, schema)
+        return cls(raw, schema, session)
 
     @property
     def is_broken(self) -> bool:

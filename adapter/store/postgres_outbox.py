@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from adapter.service.records import OutboxRow, OutboxState
+from adapter.store.postgres_connection import SESSION, Connection
 from adapter.store.postgres_locks import Kind, Locks
 from adapter.store.rows import outbox_from, outbox_values
 from adapter.store.sqlite_outbox import ADD, HEAD, READY, OutboxTable
@@ -14,7 +15,15 @@ _ADD = f"""
 WITH added AS ({ADD})
 INSERT INTO outbox_body (id, body) SELECT id, ? FROM added RETURNING id
 """
-_CLAIM = "UPDATE outbox SET state = 'CLAIMED', ready_ms = ? WHERE id = ANY(?)"
+_CLAIM = "UPDATE outbox SET state = 'CLAIMED', ready_ms = ?, claimed_by = ? WHERE id = ANY(?)"
+RELEASE_DEAD_CLAIMS = f"""
+UPDATE outbox SET state = 'DUE', ready_ms = next_ms WHERE id IN (
+    SELECT id FROM outbox WHERE state = 'CLAIMED' AND ready_ms IS NOT NULL
+    AND claimed_by NOT IN (SELECT {SESSION} FROM pg_stat_activity WHERE backend_start IS NOT NULL)
+    FOR UPDATE SKIP LOCKED)
+"""
+"""Makes rows due again whose process was killed; waiting for the leases to end would cost a request
+its life. A process that lives keeps the session it claims by, unless the server was restarted."""
 
 
 class LockedOutboxTable(OutboxTable):
@@ -25,6 +34,7 @@ class LockedOutboxTable(OutboxTable):
     """
 
     __slots__ = ("_locks",)
+    _connection: Connection
     _locks: Locks | None
     """None in a query, which locks nothing."""
 
@@ -45,7 +55,8 @@ class LockedOutboxTable(OutboxTable):
         # READ COMMITTED looks again at a row that was locked: one claimed meanwhile is not due.
         rows = self._rows(f"{READY}{_ROW_LOCK} SKIP LOCKED", (now_ms, limit))
         if rows:
-            self._connection.execute(_CLAIM, (now_ms + lease_ms, [row.id for row in rows]))
+            claim = (now_ms + lease_ms, self._connection.session, [row.id for row in rows])
+            self._connection.execute(_CLAIM, claim)
         return [replace(row, state=OutboxState.CLAIMED) for row in rows]
 
     def save_outbox(self, row: OutboxRow) -> None:

@@ -99,17 +99,29 @@ async def test_what_a_killed_process_had_claimed_is_sent_by_another(url: str) ->
         assert len(claimed) == len(taken) == BATCH
         process.kill()
         process.wait()
-    # What it had not committed is due at once, as soon as the server knows; what it had, when its
-    # lease ends.
+    # What it had not committed is due at once, as soon as the server knows; what it had, when a
+    # process starts again.
     free: set[int] = set()
     until = time.monotonic() + WAIT_S
     while free != queued - claimed and time.monotonic() < until:
         free |= {row.id for row in await store.write(lambda uow: uow.claim_outbox(1, 9, ROWS))}
     assert free == queued - claimed
-    early = await store.write(lambda uow: uow.claim_outbox(LEASE_MS, LEASE_MS, ROWS))
-    assert {row.id for row in early} == free
-    late = await store.write(lambda uow: uow.claim_outbox(1 + LEASE_MS, LEASE_MS, ROWS))
-    assert {row.id for row in late} == claimed
+    again = PostgresStore(url)
+    released = await again.write(lambda uow: uow.claim_outbox(1, LEASE_MS, ROWS))
+    assert {row.id for row in released} == claimed
+    await again.close()
+    await store.close()
+
+
+async def test_a_process_that_starts_leaves_the_claims_of_those_that_live(url: str) -> None:
+    store = PostgresStore(url)
+    queued = await queue(store, 3)
+    assert await store.write(lambda uow: uow.claim_outbox(1, LEASE_MS, 9))
+    again = PostgresStore(url)
+    assert await again.write(lambda uow: uow.claim_outbox(LEASE_MS, LEASE_MS, 9)) == []
+    late = await again.write(lambda uow: uow.claim_outbox(1 + LEASE_MS, LEASE_MS, 9))
+    assert {row.id for row in late} == queued
+    await again.close()
     await store.close()
 
 

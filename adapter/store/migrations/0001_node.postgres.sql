@@ -115,6 +115,7 @@ CREATE TABLE outbox (
     took_us BIGINT CHECK (took_us >= 0),
     ready_ms BIGINT CHECK (ready_ms >= 0),
     transaction_number BIGINT NOT NULL,
+    claimed_by TEXT COLLATE "C", -- session that claimed it last, to tell whether that is still there
     CHECK (ready_ms IS NULL OR state IN ('DUE', 'CLAIMED')),
     CHECK (ready_ms IS NOT NULL OR state <> 'CLAIMED')
 );
