@@ -204,7 +204,7 @@ def test_tools_beside_a_live_ledger(folder: DemoFolder, nodes: Nodes) -> None:
     healthy = p2ptrade("doctor", "--config", str(grid.config), "--json")
     checks = [json.loads(line) for line in healthy.stdout.splitlines()]
     assert {one["check"] for one in checks} == {
-        *("database", "keys", "registry", "peers", "clock", "schemas"),
+        *("database", "keys", "registry", "peers", "clock", "schemas", "roots"),
     }
     assert [one for one in checks if not one["ok"]] == []
     assert healthy.returncode == 0
