@@ -239,6 +239,8 @@ class Agreement(Row):
     recorded_to_ms: int = 0
     """Intervals before it are part of a transaction."""
     cancel_asked_by: str = ""
+    superseded: bool = False
+    """Another proposal of the same contract id came in its place."""
 
     @property
     def key(self) -> str:
@@ -294,10 +296,11 @@ class Agreement(Row):
         """List it under its key, its meters and parties, and while something is to do for it."""
         terms, number = self.terms, self.key
         found = [
-            Index("contract", contract_value(self.caller, terms.contract_id)),
             Index("user", terms.provider, number),
             Index("user", terms.consumer, number),
         ]
+        if not self.superseded:
+            found.append(Index("contract", contract_value(self.caller, terms.contract_id)))
         if self.is_live:
             found += [Index("live", terms.source_meter), Index("live", terms.target_meter)]
             found += [Index("live_of", terms.provider), Index("live_of", terms.consumer)]

@@ -304,14 +304,15 @@ def sum_of(reader: Reader, name: str) -> int:
 
 
 def effective_settings(parameters: Parameters | None, now_ms: int) -> Settings:
-    """Return the settings in force at an instant."""
+    """Return the settings in force at an instant, which may be before later changes."""
     assert parameters is not None
-    return Settings(
-        **{
-            name: value if now_ms >= from_ms else before
-            for name, value, from_ms, before in parameters.values
-        }  # type: ignore[arg-type]  # each value was checked by its kind when it was set
-    )
+    found: dict[str, int | str | bool] = {}
+    for name, value, from_ms, before in parameters.values:  # the changes of one rise in time
+        if now_ms >= from_ms:
+            found[name] = value
+        else:
+            found.setdefault(name, before)
+    return Settings(**found)  # type: ignore[arg-type]  # each was checked by its kind when set
 
 
 def _listed(row: R, name: str, value: str, span: Span) -> Iterator[tuple[str, str, R]]:

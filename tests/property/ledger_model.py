@@ -165,9 +165,10 @@ class Model:
                 return "TRADE_CAP_EXCEEDED"
         if old:
             self.unreserve(old)
+            old.update(key=None, state="CANCELLED")
         for account in used:
             self.held[account] += terms["energy"]
-        number = old["no"] if old else len(self.agreements) + 1
+        number = len(self.agreements) + 1
         self.agreements[number] = {
             **terms,
             "no": number,

@@ -100,7 +100,7 @@ async def test_a_confirm_whose_ack_is_lost_is_asked_about(network: Network) -> N
         await network.trade(Side.BAP)
     ).state == "CONFIRMED"
     network.wire.lost = lambda url, _: False
-    await network.run(40)
+    await network.run(60)  # the fourth attempt comes at most 48 s after the third
     assert (await network.trade(Side.BAP)).state == "CONFIRMED"
     assert (await network.trade(Side.GRID_OPERATOR)).state == "CONFIRMED"
 

@@ -63,6 +63,12 @@ def release(work: Work, agreement: Agreement, why: Why) -> Agreement:
     return replace(void_holds(work, agreement, why), caps_in_use=())
 
 
+def supersede(work: Work, agreement: Agreement) -> None:
+    """End a proposal in whose place another one of the same contract id comes."""
+    state = next_agreement(agreement.state, AgreementStep.CANCEL)
+    work.put(replace(release(work, agreement, Why.SUPERSEDE), state=state, superseded=True))
+
+
 def void_holds(work: Work, agreement: Agreement, why: Why) -> Agreement:
     """Void all holds of an agreement and return it without them."""
     for hold in work.open_holds(agreement.purpose):

@@ -186,6 +186,9 @@ def measure_again(work: Work, agreement: Agreement) -> None:
             continue
         quantity = min(max(0, total - before), unassigned(work, agreement, part.key))
         anew = replace(part, allocated_seller=sold, allocated_buyer=bought)
+        if quantity != part.settle_quantity:  # nobody has seen this one, so both may object
+            until_ms = work.after(work.settings.dispute_window_s)
+            anew = replace(anew, accepted_by=(), dispute_until_ms=until_ms)
         anew = replace(anew, settle_quantity=quantity)
         work.put(anew)
         _emit_delivered(work, agreement, anew)

@@ -82,14 +82,8 @@ def change(work: Work, name: str, value: Any) -> Mapping[str, Any]:
     assert parameters is not None
     from_ms = work.next_epoch_ms
     present = getattr(work.settings, name)
-    work.put(
-        Parameters(
-            tuple(
-                (name, value, from_ms, present) if row[0] == name else row
-                for row in parameters.values
-            )
-        )
-    )
+    kept = tuple(row for row in parameters.values if row[0] != name or row[2] < from_ms)
+    work.put(Parameters((*kept, (name, value, from_ms, present))))
     epoch = from_ms // 1_000 // work.settings.epoch_s
     shown = {"parameter": name, "old": _shown(name, present), "new": _shown(name, value)}
     work.emit("ParameterSet", {**shown, "from_epoch": epoch})

@@ -143,7 +143,10 @@ def _check_price(work: Work, args: CreateAgreement) -> None:
 
 
 def create_agreement(work: Work, args: CreateAgreement) -> Mapping[str, Any]:
-    """Propose; the same contract id from the same subscriber supersedes while PROPOSED."""
+    """Propose; the same contract id from the same subscriber supersedes while PROPOSED.
+
+    The new proposal has a number of its own, so nobody accepts terms it has not seen.
+    """
     terms = _terms(work, args)
     if work.user not in (terms.provider, terms.consumer):
         msg = f"{work.user} is neither provider nor consumer: name on whose behalf"
@@ -159,8 +162,8 @@ def create_agreement(work: Work, args: CreateAgreement) -> Mapping[str, Any]:
     if terms.deadline_ms < work.now_ms:
         raise refusal("DELIVERY_DEADLINE_PASSED", f"delivery_deadline {terms.deadline_ms} is over")
     if known is not None:
-        closing.release(work, known, Why.SUPERSEDE)
-    agreement = _propose(work, terms, known.agreement_no if known else None)
+        closing.supersede(work, known)
+    agreement = _propose(work, terms)
     return {"agreement_no": agreement.agreement_no, "until": agreement.until_ms}
 
 
@@ -228,9 +231,9 @@ def _check_parties(work: Work, terms: Terms) -> None:
         raise refusal("SELF_TRADE", "provider and consumer need to be two users with two meters")
 
 
-def _propose(work: Work, terms: Terms, known_no: int | None) -> Agreement:
+def _propose(work: Work, terms: Terms) -> Agreement:
     """Reserve the caps and write the proposal."""
-    number = known_no or work.next_number("agreement")
+    number = work.next_number("agreement")
     until_ms = work.after(work.settings.reservation_ttl_s)
     sell = caps.capped_parts(work, terms, TradeSide.SELL)
     buy = caps.capped_parts(work, terms, TradeSide.BUY)
@@ -318,6 +321,7 @@ def _binding_allowance(
     """
     if _consumer_agreed(work, agreement):
         return None
+    _check_deadline(work, agreement)
     if evidence is None:
         return _mandate(work, agreement, needed)
     try:
@@ -328,6 +332,22 @@ def _binding_allowance(
     except EvidenceError as error:
         return _mandate(work, agreement, needed, evidence=str(error))
     return None
+
+
+def _check_deadline(work: Work, agreement: Agreement) -> None:
+    """Refuse to bind a consumer that did not accept itself to an early end of delivery.
+
+    Neither a confirm nor an allowance names the deadline. With one inside the window a provider
+    would be paid for energy that can no longer come.
+
+    Raises:
+        ContractError: INSUFFICIENT_ALLOWANCE, with the earliest deadline that would do.
+    """
+    terms = agreement.terms
+    earliest = terms.end_ms + work.settings.delivery_grace_s * SECOND_MS
+    if terms.deadline_ms < earliest:
+        msg = f"only {terms.consumer} itself accepts a deadline before {earliest}"
+        raise refusal("INSUFFICIENT_ALLOWANCE", msg, earliest=earliest)
 
 
 def _consumer_agreed(work: Work, agreement: Agreement) -> bool:

@@ -250,7 +250,11 @@ def test_one_millionth_above_the_room_is_too_much(world: Market) -> None:
 
 def test_a_superseding_proposal_frees_the_old_reservation_first(world: Market) -> None:
     first = world.propose(energy_amount_kwh=40)
-    assert world.propose(energy_amount_kwh=50) == first
+    second = world.propose(energy_amount_kwh=50)
+    assert second == first + 1
+    # Nobody accepts terms it has not seen: the first number stands for nothing any more.
+    world.refused("AGREEMENT_NOT_ACTIVE", ACCEPT, "bap", "alice", agreement_no=first)
+    assert world.read("agreements.get_agreement", agreement_no=first)["state"] == "CANCELLED"
     assert reserved(world, "m-buy", "BUY") == ("0", "50")
     # Refused, the old reservation stays.
     world.refused("TRADE_CAP_EXCEEDED", CREATE, "bpp", "bob", **world.terms(energy_amount_kwh=51))
@@ -409,3 +413,16 @@ def test_an_unknown_agreement_has_no_view(world: Market) -> None:
     assert agreement_view(world.ledger, "bap", "k-1", world.now) is None
     assert agreement_view(world.ledger, "bap", 99, world.now) is None
     assert agreement_view(world.ledger, "anyone", 1, world.now) is not None
+
+
+# An early deadline
+
+
+def test_only_the_consumer_itself_accepts_an_early_deadline(world: Market) -> None:
+    # With a deadline inside the window the seller would be paid for what can no longer come.
+    early = world.end + 86_400_000 - 1
+    number = world.propose(delivery_deadline=early)
+    error = world.refused("INSUFFICIENT_ALLOWANCE", ACCEPT, "bpp", "bob", agreement_no=number)
+    assert error.details["earliest"] == early + 1
+    world.do(ACCEPT, "bap", "alice", agreement_no=number)
+    world.agree("k-2", delivery_deadline=early + 1)

@@ -293,3 +293,22 @@ def test_more_than_what_was_minted_is_never_taken_from_an_open_agreement() -> No
     assert world.posted("bob", "GRID") == 7_500_000
     world.tick()
     assert settled_numbers(world)[:2] == (7_500_000, 0)
+
+
+def test_a_corrected_delivery_can_be_disputed_although_both_had_accepted_it() -> None:
+    world = delivered(dispute_window_s=3_600)
+    world.tick()
+    for actor, user in (("bap", "alice"), ("bpp", "bob")):
+        world.do("agreements.accept_delivery", actor, user, transaction_no=1)
+    correct(world, "1.5", meter="m-sell", start=world.start)
+    world.tick()
+    part = world.read("agreements.get_transaction", transaction_no=1)
+    assert (part["state"], part["settle_quantity"]) == ("DELIVERED", "9")
+    world.do(
+        "agreements.dispute_transaction",
+        "bap",
+        "alice",
+        transaction_no=1,
+        claimed_quantity=10,
+        reason="the first reading was right",
+    )

@@ -113,7 +113,8 @@ def test_an_expired_agreement_unblocks_the_next_one(world: Market) -> None:
     # A covers quarters 1 and 2 and is given up; B covers 2, which was read and waited.
     first = {"start": world.start, "end": world.start + 2 * EPOCH}
     second = {"start": world.start + EPOCH, "end": world.start + 2 * EPOCH}
-    a = world.agree("k-a", energy_amount_kwh=2, window=first, delivery_deadline=world.end)
+    a = world.propose("k-a", energy_amount_kwh=2, window=first, delivery_deadline=world.end)
+    world.do("agreements.accept_agreement", "bap", "alice", agreement_no=a)
     b = world.agree("k-b", energy_amount_kwh=2, window=second, basis="DELIVERED")
     world.now = world.end
     world.submit("m-sell", second["start"], generated=3)
