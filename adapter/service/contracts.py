@@ -258,6 +258,8 @@ class ContractCalls:
                 command.function,
                 extra={"code": error.code},
             )
+        except Exception:  # one that cannot be done must not keep the others from being done
+            _log.exception("%s.%s is due and failed", command.contract, command.function)
         else:
             self._committed("")
 

@@ -123,6 +123,8 @@ class Correction(Row):
     digest: str
     """SHA-256 of the signed bytes."""
     reason: str
+    replaces: str = ""
+    """Digest of the reading that stood when this was proposed."""
     confirmed_by: str = ""
 
     @property

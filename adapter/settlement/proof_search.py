@@ -74,12 +74,13 @@ def prove(
     if match is None:
         msg = f"no trade {trade[:200]}"
         raise NoTradeError(msg)
-    bundle = _prove_trade(ledger, int(match[1]), match[2], int(match[3]), signed_of)
-    parties = (bundle["derived"]["seller"], bundle["derived"]["buyer"])
-    if actor is not None and not any(sees_user(ledger, actor, user) for user in parties):
+    name, cleared = _cleared_trade(ledger, int(match[1]), match[2], int(match[3]))
+    place, orders = _place_of(ledger, cleared, int(match[3]))
+    # Before anything that costs time, and before saying that it is not anchored yet.
+    if actor is not None and not any(sees_user(ledger, actor, order.user) for order in orders):
         msg = f"no trade {trade[:200]}"
         raise NoTradeError(msg)
-    return bundle
+    return _prove_trade(ledger, TradePlace(name, place), (cleared.seq, orders), signed_of)
 
 
 def _events(ledger: LedgerStore, contract_id: str) -> Iterator[_Found]:
@@ -101,29 +102,46 @@ def _prove_agreement(
     return make_proof(ledger, "agreement", covered, [one for one in statements if one is not None])
 
 
-def _prove_trade(
-    ledger: LedgerStore, epoch: int, area: str, index: int, signed_of: SignedOf
-) -> dict[str, Any]:
+def _cleared_trade(
+    ledger: LedgerStore, epoch: int, area: str, index: int
+) -> tuple[str, ClearedEpoch]:
+    """Return the id of a trade and the clearing that made it."""
     name = trade_id(area, epoch, index)
     cleared = ledger.get(ClearedEpoch, cleared_key(area, epoch))
     if cleared is None or index >= cleared.trades:
         msg = f"no trade {name[:200]}"
         raise NoTradeError(msg)
+    return name, cleared
+
+
+def _place_of(
+    ledger: LedgerStore, cleared: ClearedEpoch, index: int
+) -> tuple[int, tuple[Order, Order]]:
+    """Return the row of a trade in its block, and the orders that sell and buy."""
     block = ledger.block(cleared.seq, TRADES_BLOCK)
     assert block is not None
     place = cleared.trades_at + index
     buy_order, sell_order, _ = block.row(place)
-    seqs = [cleared.seq]
-    for number in (sell_order, buy_order):
-        order = ledger.get(Order, padded(number))
-        assert order is not None
-        seqs.append(order.seq)
+    sold, bought = (ledger.get(Order, padded(number)) for number in (sell_order, buy_order))
+    assert sold is not None
+    assert bought is not None
+    return place, (sold, bought)
+
+
+def _prove_trade(
+    ledger: LedgerStore,
+    trade: TradePlace,
+    made: tuple[int, tuple[Order, Order]],
+    signed_of: SignedOf,
+) -> dict[str, Any]:
+    cleared_seq, orders = made
+    seqs = [cleared_seq, *(order.seq for order in orders)]
     signed = [_signed_over(ledger, seq, signed_of) for seq in seqs]
     statements = [one for one in signed if one is not None]
     if len(statements) < len(seqs):
-        raise _not_yet(name)
+        raise _not_yet(trade.trade_id)
     cited = [Cited(role, seq) for role, seq in zip(TRADE_ROLES, seqs, strict=True)]
-    return make_proof(ledger, "trade", cited, statements, TradePlace(name, place))
+    return make_proof(ledger, "trade", cited, statements, trade)
 
 
 def _follow(ledger: LedgerStore, named: str) -> Iterator[_Found]:

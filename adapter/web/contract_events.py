@@ -8,6 +8,7 @@ that a client goes on with `Last-Event-ID` or `after`. Source: settlement specif
 import asyncio
 import contextlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -39,6 +40,8 @@ RETRY_MS = 2_000
 """How long a browser waits before it comes again."""
 MAX_STREAMS = 100
 """Open streams of one node."""
+MAX_OWN_STREAMS = 10
+"""Those of one caller, so that nobody locks the others out."""
 
 _PLACE = re.compile(r"(\d{1,15})(?:\.(\d{1,9}))?", re.ASCII)
 
@@ -72,17 +75,18 @@ class Streams:
 
     def __init__(self, most: int = MAX_STREAMS) -> None:
         """Begin with none."""
-        self.open = 0
+        self.open: Counter[str] = Counter()
+        """By actor."""
         self._most = most
 
-    def check(self) -> None:
+    def check(self, actor: str) -> None:
         """Refuse one stream too many.
 
         Raises:
             WireError: NET_OVERLOADED.
         """
-        if self.open >= self._most:
-            msg = f"{self._most} event streams are open"
+        if self.open.total() >= self._most or self.open[actor] >= MAX_OWN_STREAMS:
+            msg = f"{self._most} event streams are open, or {MAX_OWN_STREAMS} of {actor}"
             raise WireError("NET_OVERLOADED", msg)
 
 
@@ -114,7 +118,7 @@ class EventStream(Response):
         """Send events as they come."""
         del scope
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-        self._streams.open += 1
+        self._streams.open[self._wanted.actor] += 1
         gone = asyncio.ensure_future(_disconnected(receive))
         work = asyncio.ensure_future(self._ending.unless(self._run(start, send)))
         try:
@@ -123,7 +127,7 @@ class EventStream(Response):
         except TimeoutError:
             pass
         finally:
-            self._streams.open -= 1
+            self._streams.open[self._wanted.actor] -= 1
             for task in (gone, work):
                 task.cancel()
             await asyncio.gather(gone, work, return_exceptions=True)
@@ -212,7 +216,7 @@ def add_event_path(router: APIRouter, node: Node, guard: Guard, ending: Ending) 
         caller = await guard.contract_caller(request)
         wanted = Wanted(caller.actor, contract, name)
         if EVENT_STREAM in request.headers.get("accept", ""):
-            streams.check()
+            streams.check(caller.actor)
             place = parse_place(last_event_id or after)
             return EventStream(hosted, wanted, place, ending, streams)
         page = await hosted.events(

@@ -149,7 +149,7 @@ async def test_a_client_that_takes_nothing_is_let_go_and_nothing_piles_up(web: W
         await deposit(web, number)
     await asyncio.wait_for(task, 5)
     assert len(client.sent) == before
-    assert client.streams.open == 0
+    assert client.streams.open.total() == 0
 
 
 async def test_the_end_of_the_node_ends_a_stream_at_once(web: Web) -> None:
@@ -163,12 +163,21 @@ async def test_the_end_of_the_node_ends_a_stream_at_once(web: Web) -> None:
 
 def test_one_stream_too_many_is_refused() -> None:
     streams = Streams(2)
-    streams.open = 1
-    streams.check()
-    streams.open = 2
+    streams.open["ann"] = 1
+    streams.check("ann")
+    streams.open["ben"] = 1
     with pytest.raises(WireError) as refused:
-        streams.check()
+        streams.check("cid")
     assert refused.value.code == "NET_OVERLOADED"
+
+
+def test_nobody_takes_all_streams() -> None:
+    streams = Streams()
+    streams.open["ann"] = 10
+    with pytest.raises(WireError) as refused:
+        streams.check("ann")
+    assert refused.value.code == "NET_OVERLOADED"
+    streams.check("ben")
 
 
 @pytest.mark.parametrize("place", ["x", "1.2.3", "-1"])

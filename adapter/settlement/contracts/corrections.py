@@ -41,7 +41,7 @@ class CorrectReading:
 def correct_reading(work: Work, args: CorrectReading) -> Mapping[str, Any]:
     """Note the proposal."""
     data = args.meter_data
-    known_reading(work, args.meter_id, args.interval)
+    stands = known_reading(work, args.meter_id, args.interval)
     if (data["meter_id"], data["start"]) != (args.meter_id, args.interval):
         raise refusal("METER_MISMATCH", "meter_data speaks of another meter or interval")
     binding = signing_binding(work, data)
@@ -58,6 +58,7 @@ def correct_reading(work: Work, args: CorrectReading) -> Mapping[str, Any]:
         data.get("register_consumed"),
         fingerprint(data),
         args.reason,
+        stands.digest,
     )
     work.put(correction)
     work.emit(
@@ -87,6 +88,9 @@ def confirm_correction(work: Work, args: ConfirmCorrection) -> Mapping[str, Any]
         raise refusal("INVALID_TRANSITION", f"{correction.confirmed_by} confirmed it already")
     check_registers(work, _registers(correction))
     old = known_reading(work, correction.meter_id, correction.start_ms)
+    if old.digest != correction.replaces:
+        msg = f"correction {correction.correction_no} was proposed for a reading replaced since"
+        raise refusal("READING_CONFLICT", msg)
     work.put(replace(correction, confirmed_by=work.actor))
     owed = _replace(work, old, correction)
     work.emit(

@@ -100,7 +100,11 @@ class FulfillEnergyData:
 
 
 def fulfill_energy_data(work: Work, args: FulfillEnergyData) -> Mapping[str, Any]:
-    """Store the reading unless it is stored, and mint what of it is not minted yet."""
+    """Store the reading unless it is stored, and mint what of it is not minted yet.
+
+    The fee is for a reading that was stored or minted by this; what is known already costs nothing,
+    else asking for it again and again would empty the fund.
+    """
     request, data = known_request(work, args.request_no), args.meter_data
     if (data["meter_id"], data["start"]) != (request.meter_id, request.start_ms):
         msg = f"request {request.request_no} asks for another meter or interval"
@@ -112,6 +116,7 @@ def fulfill_energy_data(work: Work, args: FulfillEnergyData) -> Mapping[str, Any
         check_registers(work, data)
     _check_in_time(work, request)
     check_ended(work, request.start_ms)
+    amount = 0
     if stored is None:
         check_capacity(request.meter_id, data["generated"], binding.capacity_micro_kw)
         store(work, new_reading(work, data, binding), request.request_no)
@@ -120,7 +125,9 @@ def fulfill_energy_data(work: Work, args: FulfillEnergyData) -> Mapping[str, Any
         note_fulfilled(work, stored, amount, request.request_no)
         if amount:
             mint(work, stored, amount)
-    if request.fee_hold:
+    if request.fee_hold and stored is not None and not amount:
+        work.void(request.fee_hold, Why.EXCESS)
+    elif request.fee_hold:
         operator = accounts.main(work.actor, work.genesis.currency)
         work.post(request.fee_hold, [(operator, work.known_hold(request.fee_hold).amount)])
     _close(work, request, RequestStep.FULFIL)

@@ -312,3 +312,13 @@ def test_a_corrected_delivery_can_be_disputed_although_both_had_accepted_it() ->
         claimed_quantity=10,
         reason="the first reading was right",
     )
+
+
+def test_a_correction_of_a_reading_that_was_replaced_since_is_refused() -> None:
+    world = delivered()
+    propose = {"meter_id": "m-sell", "interval": world.start, "reason": "meter fault"}
+    for generated in ("1", "2"):
+        data = world.signed("m-sell", world.start, generated=generated)
+        world.do("oracle.correct_reading", "headend", meter_data=data, **propose)
+    world.do("oracle.confirm_correction", "regulator", correction_no=1)
+    world.refused("READING_CONFLICT", "oracle.confirm_correction", "regulator", correction_no=2)

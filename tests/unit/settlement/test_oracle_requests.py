@@ -112,7 +112,7 @@ def test_a_reading_that_is_stored_already_fulfils_and_is_minted_once(world: Worl
     receipt = fulfil(world)
     assert not events_of([receipt], "Minted")
     assert world.posted("alice", "GRID") == 1_000_000
-    assert world.posted("headend", "USD") == 250_000
+    assert world.posted("headend", "USD") == 0  # nothing was stored or minted for the fee
 
 
 def test_what_was_withheld_from_a_suspended_owner_is_minted_by_a_later_request(
