@@ -1,7 +1,6 @@
 """`p2ptrade explain`: what a contract pays whom, with the numbers put in."""
 
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +8,8 @@ import typer
 
 from adapter.cli.files import message_files, read_bounded, shown_name
 from adapter.cli.output import FINDINGS, complain, misuse, refuse, refuse_error, say_json
-from adapter.cli.terminal import accept_any_text, has_colour, printable
+from adapter.cli.tables import Tables
+from adapter.cli.terminal import accept_any_text
 from adapter.domain.errors import AdapterError, QuantityError
 from adapter.domain.quantities import Energy
 from adapter.domain.zones import find_zone
@@ -23,8 +23,6 @@ from adapter.store.documents import load_bundle
 CONTRACT_TYPE = "EnergyContractP2PTrade"
 DELIVERY_TYPE = "EnergyTradeDelivery"
 CONTRACT_PATH = "$.message.order['beckn:orderAttributes']"
-_WIDTH = 110
-"""Columns where there is no terminal that has a width."""
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -128,14 +126,9 @@ class _Page:
     """The document as tables."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
-        from rich.console import Console  # 70 ms, which --json does not pay
-
         self._document = document
-        self._console = Console(
-            highlight=False,
-            no_color=not has_colour(sys.stdout),
-            width=None if sys.stdout.isatty() else _WIDTH,
-        )
+        self._tables = Tables()
+        self._line = self._tables.line
 
     def show(self) -> None:
         """Print everything."""
@@ -175,26 +168,8 @@ class _Page:
             f"{cap['max_trade_kwh']} kWh"
         )
 
-    def _line(self, text: str) -> None:
-        self._console.print(printable(text), markup=False)
-
-    def _table(self, title: str, headings: Sequence[str], rows: Any) -> None:
-        """Print a table; a heading that begins with `>` is of numbers."""
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(title=title, title_justify="left", title_style="bold")
-        for heading in headings:
-            number = heading.startswith(">")
-            table.add_column(
-                heading.removeprefix(">"),
-                justify="right" if number else "left",
-                no_wrap=number,
-                overflow="fold",
-            )
-        for row in rows:
-            table.add_row(*(Text(printable(cell)) for cell in row))
-        self._console.print(table)
+    def _table(self, title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        self._tables.table(title, headings, rows, most=None)
 
 
 def _role_row(role: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -29,8 +29,15 @@ class Tables:
         """Print a line."""
         self._console.print(printable(text), markup=False)
 
-    def table(self, title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """Print a table; a heading that begins with `>` is of numbers."""
+    def table(
+        self,
+        title: str,
+        headings: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        *,
+        most: int | None = ROWS_MAX,
+    ) -> None:
+        """Print a table of at most so many rows; a heading that begins with `>` is of numbers."""
         from rich.table import Table
         from rich.text import Text
 
@@ -44,7 +51,7 @@ class Tables:
                 overflow="fold",
             )
         remaining = iter(rows)
-        for row in islice(remaining, ROWS_MAX):
+        for row in islice(remaining, most):
             table.add_row(*(Text(printable(cell)) for cell in row))
         self._console.print(table)
         more = sum(1 for _ in remaining)

@@ -18,7 +18,6 @@ from adapter.protocol.digest import body_digest
 
 VERSION = "2.0.0"
 """The only accepted version; it does not tell dialects apart."""
-MAX_URI_CHARS = 2048
 
 _IDS = ("transaction_id", "message_id")
 _SPELLINGS = (

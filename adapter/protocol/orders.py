@@ -28,7 +28,7 @@ RESOURCE_CONTEXT = f"{_SCHEMA_BASE}/EnergyResource/v0.2/context.jsonld"
 """Constants that are compared as text and never fetched."""
 
 CONTRACT = "beckn:orderAttributes"
-ITEMS, OFFERS = "beckn:items", "beckn:offers"
+OFFERS = "beckn:offers"
 ITEM_COUNT_PATH = "$.message.order['beckn:items'][0].quantity.count"
 
 STATUS_OF: Mapping[TradeState, str] = {

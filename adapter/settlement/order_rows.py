@@ -69,9 +69,6 @@ BLOCK_STATES: Mapping[int, OrderState] = MappingProxyType(
     }
 )
 """Third column of the block `orders`; a cancelled order is in no clearing."""
-BLOCK_STATUS: Mapping[OrderState, int] = MappingProxyType(
-    {state: status for status, state in BLOCK_STATES.items()}
-)
 
 
 class TimeInForce(StrEnum):

@@ -5,7 +5,7 @@ Source: interfaces, section 3 and 4; settlement specification, section 17.
 
 import hmac
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,9 +148,6 @@ class Guard:
                 raise
             raise _unauthenticated(error.message, cause=error.code) from None
         return header.subscriber_id
-
-
-Dependency = Callable[[Request], object]
 
 
 def _authorization(request: Request) -> str:

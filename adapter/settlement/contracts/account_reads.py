@@ -23,11 +23,6 @@ TOKEN_DECIMALS = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Nothing:
-    """No arguments."""
-
-
-@dataclass(frozen=True, slots=True)
 class IsUserVerified:
     """Whether a user is registered and ACTIVE."""
 
