@@ -27,7 +27,7 @@ help:
 	@echo 'make serve   keep the demo network up, with the dashboard'
 	@echo 'make test    run the tests'
 	@echo 'make check   check format, lint, types, layers, sizes'
-	@echo 'make bench   run the benchmarks'
+	@echo 'make bench   run the benchmarks, write their tables into docs/performance.md'
 	@echo 'make lock    resolve the lock files again'
 	@echo 'make clean   remove .venv, caches and built files'
 
@@ -62,7 +62,7 @@ check: $(VENV)/dev.stamp
 	@$(BIN)/python -m pytest -q tests/test_tidy.py tests/test_layers.py
 
 bench: $(VENV)/dev.stamp
-	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench --write
 
 lock: $(BIN)/python
 	@$(COMPILE) --group dev --output-file requirements-dev.lock $(LOCK_FLAGS)

@@ -1,4 +1,4 @@
-"""`python -m bench [NAME...] [--json] [--rounds N]`."""
+"""`python -m bench [NAME...] [--json] [--write] [--rounds N]`."""
 
 import argparse
 import json
@@ -6,6 +6,7 @@ import sys
 
 from bench import clear, settle, start, store, validate
 from bench.harness import to_text
+from bench.report import PAGE, write_page
 
 BENCHMARKS = {
     "validate": validate.run,
@@ -21,6 +22,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    parser.add_argument("--write", action="store_true", help=f"put the tables into {PAGE.name}")
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in BENCHMARKS]
@@ -29,6 +31,9 @@ def main() -> int:
     for name in options.names or BENCHMARKS:
         result = BENCHMARKS[name](options.rounds)
         sys.stdout.write((json.dumps(result) if options.json else to_text(result)) + "\n")
+        sys.stdout.flush()
+        if options.write and write_page([result]):
+            sys.stderr.write(f"{PAGE.name} has no place for {name}\n")
     return 0
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adapter.domain.instants import DeliveryInterval
-from adapter.domain.quantities import Energy
+from adapter.domain.market import MarketTerms
+from adapter.domain.quantities import Energy, UnitPrice
 from adapter.domain.terms import Price
 
 
@@ -46,7 +47,54 @@ class CancelAgreement:
     contract_id: str
 
 
-Intent = ProposeAgreement | AcceptAgreement | CancelAgreement
+@dataclass(frozen=True, slots=True)
+class ProposeShare:
+    """Reserve the cap of one meter for what its owner's curve can give or take in a market."""
+
+    caller: str
+    """Subscriber that cascades: the market."""
+    contract_id: str
+    """Of the share, see `share_id`."""
+    meter_id: str
+    is_export: bool
+    most: Energy
+    """The most that the curve can give, or take; not above the capacity of the meter."""
+    price: UnitPrice
+    """The highest price the curve names: no more than that is ever paid."""
+    terms: MarketTerms
+    contract: Mapping[str, Any]
+    """The contract on the wire, whose revenue flows must be those that are settled."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClearedShare:
+    """What one meter gives or takes."""
+
+    meter_id: str
+    is_export: bool
+    energy: Energy
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptShares:
+    """Make what a market cleared binding, for all who take part or for nobody."""
+
+    caller: str
+    contract_id: str
+    """Of the market."""
+    price: UnitPrice
+    """clearingPrice."""
+    terms: MarketTerms
+    shares: tuple[ClearedShare, ...]
+    """Exports and withdrawals, which are equal in sum; nobody with 0."""
+
+
+def share_id(contract_id: str, meter_id: str) -> str:
+    """Return the contract id of one meter's share in a market's contract."""
+    return f"{contract_id}#{meter_id}"
+
+
+Intent = ProposeAgreement | AcceptAgreement | CancelAgreement | ProposeShare | AcceptShares
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +115,8 @@ class Refused:
     """The code on the wire."""
     message: str
     cause: Mapping[str, Any]
-    """The contract layer's own code, message and details."""
+    """The contract layer's own code, message and details; in a market also `participant`, the
+    meter whose share was refused."""
     path: str | None = None
 
 

@@ -4,10 +4,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from adapter.domain.market import FeeTreatment
+
+
+@dataclass(frozen=True, slots=True)
+class MarketPlace:
+    """What makes an offer an invitation to a market; its window is the production window."""
+
+    gate_ms: int
+    """When it closes: on the 15-minute grid of UTC, before the window begins."""
+    fee_micro_per_kwh: int
+    """marketMakingFee in millionths of the offer's currency."""
+    fee_treatment: FeeTreatment = FeeTreatment.SYMMETRIC
+    most_participants: int = 100
+    """A cascaded confirm names all of them and has to stay below 256 KiB."""
+
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Energy from one source meter at a price or under a tariff, as long as the stock lasts."""
+    """Energy from one source meter at a price or under a tariff, as long as the stock lasts.
+
+    With `market` it is an invitation to a market instead: no meter, no stock, no price.
+    """
 
     offer_id: str
     source_meter_id: str
@@ -33,6 +51,7 @@ class Offer:
     """IANA name for the tariff's times; None where it has none."""
     vat_treatment: str | None = None
     """EXCLUSIVE or INCLUSIVE; None leaves it open, which means EXCLUSIVE."""
+    market: MarketPlace | None = None
 
     @property
     def item_id(self) -> str:
