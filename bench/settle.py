@@ -51,7 +51,7 @@ from bench.settle_book import (
     stored,
     stored_book,
 )
-from bench.settle_sql import SqlTables, Trade
+from bench.settle_sql import Sqlite, SqlTables, Trade
 
 SIZES = (10_000, 100_000, 1_000_000)
 BOOKS = (10_000, 100_000)
@@ -229,7 +229,7 @@ def _sides(book: Epoch, index: int) -> tuple[int, int]:
 
 @contextmanager
 def _tables(folder: Path, book: Epoch) -> Iterator[SqlTables]:
-    tables = SqlTables(folder / "tables", book)
+    tables = SqlTables(Sqlite(folder / "tables"), book)
     try:
         yield tables
     finally:
