@@ -2,14 +2,19 @@
 
 One generator for all: seed 7, half bids N(600, 150), half asks N(520, 150) in 0.01, quantities of
 100 to 9,999 Wh. Every result is compared with the reference before its time counts. Arrays: rows
-as int64 columns, in and out. Objects: named tuples in, price, fills and trades as objects out.
+as int64 columns, in and out. Objects: named tuples in, price, fills and trades as objects out;
+what of it is conversion is a case of its own. `memory_mb` is the most that one call holds at a
+time, its result included and its arguments not.
 """
 
 import os
 import statistics
+import tempfile
 import time
+import tracemalloc
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,11 +22,13 @@ import numpy as np
 from adapter.domain.curves import CurvePoint, OfferCurve
 from adapter.domain.quantities import to_decimal
 from adapter.settlement import clearing, kernels
-from adapter.settlement.clearing_orders import Order, clear_orders
+from adapter.settlement.clearing import Rule
+from adapter.settlement.clearing_orders import Order, clear_orders, columns_of, objects_of
 from adapter.settlement.curve_clearing import ClearedCurves, clear_curves
 from adapter.settlement.curve_kernel import ClearedPowers, clear_curve_arrays
 from bench.harness import Candidate, Figure, compared, interleaved
 from bench.peers import PEERS, Peer, PeerAbsentError, running
+from bench.settle import matching
 
 MILLISECONDS = 1e3
 TICK = 10_000
@@ -29,6 +36,8 @@ TICK = 10_000
 MICRO_KWH_PER_WH = 1_000
 REFERENCE = "plain Python reference"
 SIZES = (10_000, 100_000, 1_000_000)
+STORED = 100_000
+"""Orders of the epoch that is cleared, settled and committed."""
 LARGE = 10_000_000
 """Only with the variable `BENCH_LARGE`: 4 GB, minutes."""
 SLOW_ROUNDS = 3
@@ -49,6 +58,7 @@ def run(rounds: int) -> dict[str, Any]:
         cases += _one_book(orders, rounds if orders < SIZES[-1] else min(rounds, SLOW_ROUNDS))
     cases += _many_books(21_000, 47, rounds)
     cases += [_curves(CURVES_COMPARED, rounds), _curves(1_000_000, rounds)]
+    cases.append(_stored_epoch(STORED, min(rounds, SLOW_ROUNDS)))
     skipped = []
     for peer in PEERS:
         try:
@@ -89,7 +99,12 @@ def _one_book(orders: int, rounds: int) -> list[dict[str, Any]]:
     def of_objects() -> object:
         return clear_orders(objects, tick_micro=TICK)
 
-    _compare(reference(), pairs(), fills(), of_objects())
+    cleared = pairs()
+
+    def conversion() -> object:
+        return objects_of(columns_of(objects, TICK).ids, cleared, Rule.UNIFORM)
+
+    _compare(reference(), cleared, fills(), of_objects())
     ours = version("p2ptrade")
     quick = max(1, 1_000_000 // orders // 10)
     figures = interleaved(
@@ -98,17 +113,33 @@ def _one_book(orders: int, rounds: int) -> list[dict[str, Any]]:
             Candidate("fills", ours, fills, 3 * quick),
             Candidate("pairs", ours, pairs, quick),
             Candidate("objects", ours, of_objects, 1),
+            Candidate("conversion", ours, conversion, 1),
         ],
         rounds,
     )
     return [
-        {"case": f"{orders} orders, {what}", **compared(figures[name], figures[REFERENCE], 1e3)}
-        for what, name in (
-            ("price and fills", "fills"),
-            ("with trade pairs", "pairs"),
-            ("objects in and out", "objects"),
+        {
+            "case": f"{orders} orders, {what}",
+            **compared(figures[name], figures[REFERENCE], MILLISECONDS),
+            "memory_mb": _memory_mb(run),
+        }
+        for what, name, run in (
+            ("price and fills", "fills", fills),
+            ("with trade pairs", "pairs", pairs),
+            ("objects in and out", "objects", of_objects),
+            ("of which conversion from and to objects", "conversion", conversion),
         )
     ]
+
+
+def _memory_mb(run: Callable[[], object]) -> int:
+    """Return what a call holds at most, in 10^6 bytes rounded up."""
+    tracemalloc.start()
+    try:
+        run()
+        return -(-tracemalloc.get_traced_memory()[1] // 1_000_000)
+    finally:
+        tracemalloc.stop()
 
 
 def as_orders(columns: Columns) -> list[Order]:
@@ -132,7 +163,7 @@ def _compare(
         assert found.fills.tolist() == list(expected.fills)
     assert objects.price_micro == expected.price
     assert objects.fills_micro_kwh == [fill * MICRO_KWH_PER_WH for fill in expected.fills]
-    assert [one[2:] for one in objects.trades] == [
+    assert [(one.quantity_micro_kwh, one.price_micro) for one in objects.trades] == [
         (trade.lots * MICRO_KWH_PER_WH, trade.price) for trade in expected.trades
     ]
 
@@ -164,12 +195,24 @@ def _many_books(areas: int, orders_each: int, rounds: int) -> list[dict[str, Any
         min(rounds, SLOW_ROUNDS),
     )
     name = f"{areas} books of {orders_each} orders in one pass, with trade pairs"
-    return [{"case": name, **compared(figures["books"], figures[REFERENCE], MILLISECONDS)}]
+    pair = compared(figures["books"], figures[REFERENCE], MILLISECONDS)
+    return [{"case": name, **pair, "memory_mb": _memory_mb(one_pass)}]
 
 
 def _areas(areas: int, orders_each: int) -> tuple[Any, Columns]:
     side, hundredths, lots = book(areas * orders_each)
     return np.repeat(np.arange(areas), orders_each), (side, hundredths * TICK, lots)
+
+
+def _stored_epoch(orders: int, rounds: int) -> dict[str, Any]:
+    """Return an epoch read from SQLite, cleared, settled and committed as one entry."""
+    with tempfile.TemporaryDirectory() as folder:
+        case = matching(Path(folder), orders, rounds)
+    for figure in (case["ours"], case["baseline"]):
+        for key in ("min", "median", "max"):  # microseconds per trade, of one trade less
+            figure[key] = round(figure[key] * (orders - 1) / MILLISECONDS, 1)
+    name = f"{orders} stored orders read, cleared, settled and committed on SQLite"
+    return {key: case[key] for key in ("ours", "baseline", "ratio_median")} | {"case": name}
 
 
 def _curves(curves: int, rounds: int) -> dict[str, Any]:
@@ -201,7 +244,8 @@ def _curves(curves: int, rounds: int) -> dict[str, Any]:
         min(rounds, SLOW_ROUNDS),
     )
     case = f"{curves} curves of five points"
-    return {"case": case, **compared(figures["arrays"], figures[name], MILLISECONDS)}
+    pair = compared(figures["arrays"], figures[name], MILLISECONDS)
+    return {"case": case, **pair, "memory_mb": _memory_mb(arrays)}
 
 
 def offers(curves: int) -> tuple[Any, Any]:

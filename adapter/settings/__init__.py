@@ -10,6 +10,7 @@ from adapter.settings.load import SettingsError, load_settings
 from adapter.settings.model import (
     AccessSettings,
     CascadeSettings,
+    ClearingSettings,
     ContractsSettings,
     NodeSettings,
     ProtocolRules,
@@ -22,6 +23,7 @@ from adapter.settings.values import DatabaseUrl, HostPort
 __all__ = [
     "AccessSettings",
     "CascadeSettings",
+    "ClearingSettings",
     "ContractsSettings",
     "DatabaseUrl",
     "HostPort",

@@ -134,9 +134,21 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield from _registry_url(settings)
     if contracts.genesis is not None and not settings.hosts_contracts:
         yield f"contracts.genesis = {contracts.genesis}: allowed only with contracts.host here"
+    yield from _clearing(settings)
     operator = settings.cascade.grid_operator
     if operator and not {NodeRole.BPP, NodeRole.MARKET} & set(node.roles):
         yield f"cascade.grid_operator = {operator}: allowed only with role bpp or market"
+
+
+def _clearing(settings: Settings) -> Iterator[str]:
+    clearing = settings.contracts.clearing
+    executor, scheduler = clearing.executor, clearing.scheduler
+    if clearing.model_fields_set and not settings.hosts_contracts:
+        yield f"contracts.clearing.executor = {executor}: allowed only with contracts.host here"
+    if executor == "dask" and scheduler is None:
+        yield "contracts.clearing.scheduler is missing; allowed is the address of a Dask scheduler"
+    if executor != "dask" and scheduler is not None:
+        yield f"contracts.clearing.scheduler = {scheduler}: allowed only with executor dask"
 
 
 def _registry_url(settings: Settings) -> Iterator[str]:

@@ -112,6 +112,21 @@ class CascadeSettings(Section):
     )
 
 
+class ClearingSettings(Section):
+    """Where the books of a market are cleared."""
+
+    executor: Literal["inline", "processes", "dask"] = Field(
+        default="inline", description="inline, processes or dask"
+    )
+    workers: int = Field(default=2, ge=1, le=256, description="a whole number from 1 to 256")
+    scheduler: str | None = Field(
+        default=None,
+        pattern=r"^(tcp|tls)://[^\s/]+:\d+$",
+        description="address of a Dask scheduler such as tcp://10.1.0.2:8786; only with dask",
+    )
+    from_orders: int = Field(default=50_000, ge=1, description="a whole number from 1 on")
+
+
 class ContractsSettings(Section):
     """Where the contract layer runs."""
 
@@ -120,6 +135,10 @@ class ContractsSettings(Section):
     )
     genesis: Path | None = Field(
         default=None, description="path of genesis.yaml; only when host is here"
+    )
+    clearing: ClearingSettings = Field(
+        default_factory=ClearingSettings,
+        description="a map with executor, workers, scheduler, from_orders",
     )
 
 

@@ -4,14 +4,14 @@ Quantities are 10^-6 kWh and a lot is one of them. Source: settlement specificat
 interfaces, 2.4.
 """
 
-import gc
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from array import array
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from operator import itemgetter
 from typing import NamedTuple, NoReturn
 
+import msgspec
 import numpy as np
 
 from adapter.domain.errors import QuantityError
@@ -36,8 +36,12 @@ class Order(NamedTuple):
     """Limit in 10^-6 currency per kWh, 0 to 10^12, on the tick."""
 
 
-class OrderTrade(NamedTuple):
-    """A part of an ask and of a bid that meet."""
+class OrderTrade(msgspec.Struct, frozen=True, gc=False):
+    """A part of an ask and of a bid that meet.
+
+    It holds nothing that could be in a cycle, and so costs the garbage collector nothing: looking
+    at a million of them while they are made took most of the time.
+    """
 
     sell_id: str
     buy_id: str
@@ -71,6 +75,18 @@ class OrderError(QuantityError):
         self.why = why
 
 
+class Columns(NamedTuple):
+    """Orders as arrays, in the order of entry."""
+
+    ids: list[str]
+    side: Sides
+    """0 sells, 1 buys."""
+    quantity: Ints
+    """10^-6 kWh."""
+    price: Ints
+    """10^-6 currency per kWh."""
+
+
 def clear_orders(
     orders: Iterable[Order], *, tick_micro: int = 1, rule: Rule = Rule.UNIFORM
 ) -> ClearedOrders:
@@ -87,43 +103,60 @@ def clear_orders(
     listed = orders if isinstance(orders, list | tuple) else list(orders)
     if not listed:
         return ClearedOrders(rule, None, 0, [], [])
-    with _uninterrupted():
-        ids, sides, quantities, prices = (list(map(field, listed)) for field in _FIELDS)
-        side = np.array([SIDES.get(one, -1) for one in sides], dtype=np.int8)
-        quantity, price = np.array(quantities), np.array(prices)
-        if len(set(ids)) < len(ids) or not _are_fine(side, quantity, price, tick_micro):
-            _refuse_first(listed, tick_micro)
-        if exact_sum(quantity) >= LOTS_SUM_END:
-            msg = f"the orders sum to {to_text(LOTS_SUM_END)} kWh or more"
-            raise QuantityError(msg)
-        found = kernels.clear_book(side, price, quantity, tick=tick_micro, rule=rule)
-        fills = found.fills.tolist()
-        return ClearedOrders(rule, found.price, found.volume, fills, _trades(ids, found))
+    ids, side, quantity, price = columns_of(listed, tick_micro)
+    found = kernels.clear_book(side, price, quantity, tick=tick_micro, rule=rule)
+    return objects_of(ids, found, rule)
 
 
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Put off garbage collection, which takes most of the time while a million trades are made.
+def columns_of(orders: Sequence[Order], tick_micro: int) -> Columns:
+    """Return orders, of which there is one at least, as arrays.
 
-    Nothing made here is in a cycle.
+    Raises:
+        OrderError, QuantityError: as `clear_orders`.
     """
-    was_on = gc.isenabled()
-    gc.disable()
+    ids = list(map(_ID, orders))
     try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
+        side = np.frombuffer(bytes(map(SIDES.__getitem__, map(_SIDE, orders))), dtype=np.int8)
+        quantity, price = _column(map(_QUANTITY, orders)), _column(map(_PRICE, orders))
+    except (KeyError, TypeError, OverflowError):
+        _refuse_first(orders, tick_micro)
+    if _has_repeats(ids) or not _are_fine(quantity, price, tick_micro):
+        _refuse_first(orders, tick_micro)
+    if exact_sum(quantity) >= LOTS_SUM_END:
+        msg = f"the orders sum to {to_text(LOTS_SUM_END)} kWh or more"
+        raise QuantityError(msg)
+    return Columns(ids, side, quantity, price)
 
 
-_FIELDS = tuple(map(itemgetter, range(len(Order._fields))))
+def objects_of(ids: Sequence[str], found: kernels.Cleared, rule: Rule) -> ClearedOrders:
+    """Return a cleared book as objects; `ids` are those of its rows."""
+    fills = found.fills.tolist()
+    return ClearedOrders(rule, found.price, found.volume, fills, _trades(ids, found))
 
 
-def _are_fine(side: Sides, quantity: Ints, price: Ints, tick: int) -> bool:
+_ID, _SIDE, _QUANTITY, _PRICE = map(itemgetter, range(len(Order._fields)))
+
+
+def _column(values: Iterable[int]) -> Ints:
+    """Return whole numbers as an array.
+
+    Raises:
+        TypeError: one is no whole number.
+        OverflowError: one is beyond 64 bits.
+    """
+    return np.frombuffer(array("q", values), dtype=np.int64)
+
+
+def _has_repeats(ids: Sequence[str]) -> bool:
+    """Return whether an id is there twice; as long as no two hashes are equal, no two ids are."""
+    hashes = np.fromiter(map(hash, ids), dtype=np.int64, count=len(ids))
+    hashes.sort()
+    return bool((hashes[1:] == hashes[:-1]).any()) and len(set(ids)) < len(ids)
+
+
+def _are_fine(quantity: Ints, price: Ints, tick: int) -> bool:
     return bool(
-        side.min() >= 0
-        and quantity.dtype == price.dtype == np.int64
-        and quantity.min() > 0
+        quantity.min() > 0
         and quantity.max() <= MAX_MICRO
         and price.min() >= 0
         and price.max() <= MAX_MICRO
@@ -167,16 +200,27 @@ _FAULTS: tuple[tuple[Callable[[Order, int], bool], str], ...] = (
 )
 
 
+_TRADES_AT_A_TIME = 1024
+"""Few enough that what their names stand in stays in the cache between two looks at it."""
+
+
 def _trades(ids: Sequence[str], found: kernels.Cleared) -> list[OrderTrade]:
-    """Return the trades as objects."""
-    name = ids.__getitem__
+    """Return the trades as objects.
+
+    Names lie all over the memory. An array of them fetches many at once where a loop would wait for
+    each.
+    """
+    names = np.empty(len(ids), dtype=object)
+    names[:] = ids
     same = repeat(found.price)  # one number for all, instead of a copy each
-    prices = found.trade_price.tolist() if found.price is None else same
-    rows = zip(
-        map(name, found.trade_sell.tolist()),
-        map(name, found.trade_buy.tolist()),
-        found.trade_lots.tolist(),
-        prices,
-        strict=False,
-    )
-    return list(map(tuple.__new__, repeat(OrderTrade), rows))  # as _make does, without its check
+    trades: list[OrderTrade] = []
+    for start in range(0, len(found.trade_lots), _TRADES_AT_A_TIME):
+        part = slice(start, start + _TRADES_AT_A_TIME)
+        trades += map(
+            OrderTrade,
+            names[found.trade_sell[part]].tolist(),
+            names[found.trade_buy[part]].tolist(),
+            found.trade_lots[part].tolist(),
+            same if found.price is not None else found.trade_price[part].tolist(),
+        )
+    return trades

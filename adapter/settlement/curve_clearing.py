@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from adapter.domain.curves import OfferCurve
+from adapter.domain.curves import Curve
 from adapter.domain.quantities import MICRO, divide_half_even
 
 
@@ -38,7 +38,7 @@ def micro_half_even(price: Fraction) -> int:
     return divide_half_even(price.numerator * MICRO, price.denominator)
 
 
-def clear_curves(curves: Mapping[str, OfferCurve]) -> ClearedCurves:
+def clear_curves(curves: Mapping[str, Curve]) -> ClearedCurves:
     """Return price and power at which all curves together balance.
 
     The price is the midpoint of all at which they do, between the lowest and the highest price of
@@ -64,7 +64,7 @@ def clear_curves(curves: Mapping[str, OfferCurve]) -> ClearedCurves:
     return ClearedCurves(price, {key: by_key[key] for key in curves})
 
 
-def _interval(curves: Sequence[OfferCurve]) -> tuple[Fraction, Fraction] | None:
+def _interval(curves: Sequence[Curve]) -> tuple[Fraction, Fraction] | None:
     """Return the lowest and highest price with net(p-) <= 0 <= net(p+); None: there is none."""
 
     def below(price: Fraction) -> Fraction:
@@ -73,7 +73,7 @@ def _interval(curves: Sequence[OfferCurve]) -> tuple[Fraction, Fraction] | None:
     def above(price: Fraction) -> Fraction:
         return sum((curve.above(price) for curve in curves), Fraction())
 
-    prices = sorted({Fraction(point.price) for curve in curves for point in curve.points})
+    prices = sorted({price for curve in curves for price in curve.prices})
     lowest = bisect_left(prices, True, key=lambda price: above(price) >= 0)
     highest = bisect_left(prices, True, key=lambda price: below(price) > 0) - 1
     if lowest == len(prices) or highest < 0:
@@ -87,7 +87,7 @@ def _interval(curves: Sequence[OfferCurve]) -> tuple[Fraction, Fraction] | None:
     return price, price
 
 
-def _powers(curves: Sequence[OfferCurve], price: Fraction) -> list[Fraction]:
+def _powers(curves: Sequence[Curve], price: Fraction) -> list[Fraction]:
     """Return the power of each curve in 10^-6 kW at a price of the clearing interval.
 
     Those on a vertical step at the price share what is missing in proportion to their step.

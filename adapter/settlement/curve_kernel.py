@@ -7,10 +7,10 @@ Source: contract specification, section 10.
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from math import isqrt, lcm
+from math import gcd, isqrt, lcm
 from typing import NamedTuple
 
 import numpy as np
@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from adapter.domain.curves import CurvePoint, OfferCurve
 from adapter.domain.quantities import MAX_MICRO, MICRO, to_decimal, to_micro
+from adapter.settlement.curve_balance import Parts, balanced
 from adapter.settlement.curve_clearing import ClearedCurves, clear_curves
-from adapter.settlement.kernel_rows import Ints, indexed
+from adapter.settlement.kernel_rows import Ints, blocks, indexed
 
 Counts = NDArray[np.int8]
 """Of points of a curve."""
@@ -61,6 +62,7 @@ def clear_curve_arrays(price: Ints, power: Ints) -> ClearedPowers:
     Source: contract specification, 10.2.
     """
     _check(price, power)
+    price, power = np.ascontiguousarray(price), np.ascontiguousarray(power)
     if not price.size:
         return ClearedPowers(None, np.zeros(price.shape[1], dtype=np.int64))
     spread = int(price.max()) - int(price.min())
@@ -153,11 +155,15 @@ class _Lines(NamedTuple):
         whole = gained // self.length
         return self.power + whole, gained - whole * self.length
 
+    def part(self, places: slice) -> "_Lines":
+        """Return some of them."""
+        return _Lines(*(values[places] for values in self))
 
-def _lines(price: Ints, power: Ints, passed: Counts) -> _Lines:
-    """Return the pieces of curves after so many of their points."""
+
+def _lines(price: Ints, power: Ints, passed: Counts, first: int = 0) -> _Lines:
+    """Return the pieces of curves, from the `first` one on, after so many of their points."""
     points, curves = price.shape
-    place = np.arange(curves)
+    place = np.arange(first, first + len(passed))
     begin = np.maximum(passed - 1, 0) * np.int64(curves) + place
     end = np.minimum(passed, points - 1) * np.int64(curves) + place
     flat_price, flat_power = price.reshape(-1), power.reshape(-1)
@@ -181,12 +187,13 @@ class _Sum(NamedTuple):
     whole: int
     over: dict[int, int]
 
-    def plus(self, other: "_Sum") -> "_Sum":
-        """Return the sum of both."""
+    def plus(self, *others: "_Sum") -> "_Sum":
+        """Return the sum of all."""
         over = dict(self.over)
-        for length, value in other.over.items():
-            over[length] = over.get(length, 0) + value
-        return _Sum(self.whole + other.whole, over)
+        for other in others:
+            for length, value in other.over.items():
+                over[length] = over.get(length, 0) + value
+        return _Sum(self.whole + sum(other.whole for other in others), over)
 
     def exact(self) -> Fraction:
         """Return the value, over the least common denominator of all."""
@@ -231,19 +238,28 @@ class _Market:
 
     def floor(self, price: int, *, inclusive: bool) -> tuple[int, int]:
         """Return two whole numbers: the sum is one of [first, second) or equals both."""
-        lines = _lines(self.price, self.power, _passed(self.price, price, inclusive=inclusive))
-        whole, over = lines.at(price)
         straight = self._straight_at(price)
-        floor = int(whole.sum()) + straight.whole
-        floor += sum(value // length for length, value in straight.over.items())
-        return floor, floor + int(np.count_nonzero(over)) + len(straight.over)
+        floor = straight.whole + sum(value // length for length, value in straight.over.items())
+        broken = len(straight.over)
+        for _, whole, over in self._pieces(price, inclusive=inclusive):
+            floor += int(whole.sum())
+            broken += int(np.count_nonzero(over))
+        return floor, floor + broken
 
     def exact(self, price: int, *, inclusive: bool) -> Fraction:
         """Return the sum just below a price, or from it on when inclusive."""
-        lines = _lines(self.price, self.power, _passed(self.price, price, inclusive=inclusive))
-        whole, over = lines.at(price)
-        bent = _Sum(int(whole.sum()), _by_length(lines.length, over))
-        return self._straight_at(price).plus(bent).exact()
+        bent = [
+            _Sum(int(whole.sum()), _by_length(lines.length, over))
+            for lines, whole, over in self._pieces(price, inclusive=inclusive)
+        ]
+        return self._straight_at(price).plus(*bent).exact()
+
+    def _pieces(self, price: int, *, inclusive: bool) -> Iterator[tuple[_Lines, Ints, Ints]]:
+        """Give the lines of the curves that bend, some at a time, and where they are at a price."""
+        for block in blocks(len(self.bent)):
+            passed = _passed(self.price[:, block], price, inclusive=inclusive)
+            lines = _lines(self.price, self.power, passed, block.start)
+            yield lines, *lines.at(price)
 
     def _straight_at(self, price: int) -> _Sum:
         gained = {length: rise * (price - self.low) for length, rise in self.slope.items()}
@@ -288,15 +304,35 @@ class _Market:
         lines = self.lines
         for values, others in zip(lines, bent, strict=True):
             values[self.bent] = others
-        whole, over = lines.at(at)
+        whole, over = np.empty((2, len(lines.price)), dtype=np.int64)
+        for block in blocks(len(whole)):
+            whole[block], over[block] = lines.part(block).at(at)
         if not on_point:
-            return _balanced(whole, _Parts(over, lines.rise, lines.length), price - at)
+            return balanced(whole, Parts(over, lines.rise, lines.length), price - at)
         above = _lines(self.price, self.power, _passed(self.price, at, inclusive=True)).at(at)[0]
         step = np.zeros_like(whole)
         step[self.bent] = above - whole[self.bent]
         before, after = (self.exact(at, inclusive=inclusive) for inclusive in (False, True))
         share = -before / (after - before) if after > before else Fraction()
-        return _balanced(whole, _Parts(over, step, np.where(step > 0, 1, lines.length)), share)
+        return balanced(whole, Parts(over, step, np.where(step > 0, 1, lines.length)), share)
+
+    def bracketed(self, start: int, end: int) -> "_Market":
+        """Return the market around where a straight line from low to high crosses zero, if it can.
+
+        Args:
+            start: about the sum at `low`, below 0.
+            end: about the sum at `high`, above 0.
+        """
+        if not len(self.bent):
+            return self
+        width = self.high - self.low
+        guess = self.low + width * -start // (end - start)
+        low, high = guess - width // 64 - 1, guess + width // 64 + 1
+        if low <= self.low or self.is_supplied(low):
+            low = self.low
+        if high >= self.high or not self.is_oversupplied(high):
+            high = self.high
+        return self.between(low, high)
 
     def closer(self) -> "_Market":
         """Return the same curves with only few that bend, unless they bend at the clearing price.
@@ -324,28 +360,32 @@ class _Market:
 
     def between(self, low: int, high: int) -> "_Market":
         """Return the market around a narrower stretch; `lines` are carried along in place."""
-        passed = _passed(self.price, low, inclusive=True)
-        bends = passed != _passed(self.price, high, inclusive=False)
-        still = np.flatnonzero(bends)
-        lines = _lines(self.price, self.power, passed)
-        kept = self.lines if len(self.bent) < len(self.lines.price) else lines
-        if kept is not lines:
-            for values, others in zip(kept, lines, strict=True):
-                values[self.bent] = others
-        whole, over = lines.at(low)
-        sloped = np.flatnonzero((lines.rise > 0) & ~bends)
-        length = lines.length[sloped]
-        added = _Sum(int(whole.sum() - whole[still].sum()), _by_length(length, over[sloped]))
-        slope = _Sum(0, self.slope).plus(_Sum(0, _by_length(length, lines.rise[sloped]))).over
+        parts, added, steeper = [], [], []
+        for block in blocks(len(self.bent)):
+            prices = self.price[:, block]
+            passed = _passed(prices, low, inclusive=True)
+            bends = passed != _passed(prices, high, inclusive=False)
+            lines = _lines(self.price, self.power, passed, block.start)
+            for values, others in zip(self.lines, lines, strict=True):
+                values[self.bent[block]] = others
+            whole, over = lines.at(low)
+            sloped = np.flatnonzero((lines.rise > 0) & ~bends)
+            length = lines.length[sloped]
+            still = np.flatnonzero(bends)
+            parts.append(still + block.start)
+            of_straight = int(whole.sum() - whole[still].sum())
+            added.append(_Sum(of_straight, _by_length(length, over[sloped])))
+            steeper.append(_Sum(0, _by_length(length, lines.rise[sloped])))
+        still = np.concatenate(parts)
         return _Market(
             low,
             high,
-            kept,
+            self.lines,
             self.bent[still],
             np.take(self.price, still, axis=1),
             np.take(self.power, still, axis=1),
-            self._straight_at(low).plus(added),
-            slope,
+            self._straight_at(low).plus(*added),
+            _Sum(0, self.slope).plus(*steeper).over,
         )
 
 
@@ -353,22 +393,29 @@ def _market(price: Ints, power: Ints) -> _Market:
     """Return the curves around the crossing."""
     lowest, highest = int(price.min()) - 1, int(price.max()) + 1
     every = np.arange(price.shape[1])
-    flat = np.zeros_like(every), np.ones_like(every)
-    lines = _Lines(price[0].copy(), power[0].copy(), *flat)
+    lines = _Lines(*np.empty((4, len(every)), dtype=np.int64))
     all_bend = _Market(lowest, highest, lines, every, price, power, _Sum(0, {}), {})
     if price.shape[1] > 4 * PILOT_CURVES:
         near = all_bend.between(*_pilot(price, power, lowest, highest))
-        starts = near.floor(near.low, inclusive=True)[1]
-        ends = near.floor(near.high, inclusive=False)[0]
-        if starts <= 0 < ends and near.exact(near.low, inclusive=True) < 0:
-            return near.closer()
+        start = near.floor(near.low, inclusive=True)
+        end = near.floor(near.high, inclusive=False)
+        if start[1] <= 0 < end[0] and start[0] < 0:
+            return near.bracketed(start[0], end[0]).closer()
     return all_bend.closer()
+
+
+def _sample(curves: int) -> Ints:
+    """Return places all over; not evenly, for curves may stand in turns."""
+    step = curves * 987 // 1597  # golden, so that a few are spread as well as many
+    while gcd(step, curves) > 1:
+        step += 1
+    return np.arange(PILOT_CURVES) * step % curves
 
 
 def _pilot(price: Ints, power: Ints, lowest: int, highest: int) -> tuple[int, int]:
     """Return prices around the one at which a sample balances, three deviations to each side."""
-    every = price.shape[1] // PILOT_CURVES
-    some, offered = price[:, ::every].copy(), power[:, ::every].copy()
+    sample = _sample(price.shape[1])
+    some, offered = price[:, sample], power[:, sample]
 
     def sum_at(at: int) -> Ints:
         return _lines(some, offered, _passed(some, at, inclusive=True)).at(at)[0]
@@ -382,85 +429,3 @@ def _pilot(price: Ints, power: Ints, lowest: int, highest: int) -> tuple[int, in
     found = sum_at(first(0)) // MICRO  # whole kW will do to see how widely powers vary
     far = 3 * MICRO * (isqrt(int((found * found).sum())) + 1)
     return max(lowest, first(-far) - 1), min(highest, first(far) + 1)
-
-
-class _Parts(NamedTuple):
-    """What a power has beyond whole units: (over + share * rise) / length."""
-
-    over: Ints
-    rise: Ints
-    length: Ints
-
-
-_KEY_BITS = 20
-"""Remainders are ranked by so many bits first, exactly where that leaves a choice."""
-_DENOMINATOR_BITS = 42
-
-
-def _balanced(whole: Ints, parts: _Parts, share: Fraction) -> Ints:
-    """Return whole numbers that sum to zero, as the exact powers do.
-
-    Each is rounded down; what is then missing goes to the largest remainders, earlier ones first.
-    """
-    broken = np.flatnonzero((parts.over | parts.rise) != 0)
-    if not len(broken):
-        return whole
-    some = _Parts(*(values[broken] for values in parts))
-    added, key, error = _ranked(some, share)
-    whole[broken] += added
-    missing = -int(whole.sum())
-    if not missing:
-        return whole
-    turn = int(np.partition(key, -missing)[-missing])
-    sure = key > turn + error
-    open_ones = np.flatnonzero((key >= turn - error) & ~sure)
-    whole[broken[sure]] += 1
-    left = missing - int(np.count_nonzero(sure))
-
-    chosen = _largest(open_ones.tolist(), some, share)[:left]
-    whole[broken[chosen]] += 1
-    return whole
-
-
-def _largest(places: list[int], parts: _Parts, share: Fraction) -> list[int]:
-    """Return places by exact remainder, largest first, in whole numbers over one denominator."""
-    lengths = parts.length[places].tolist()
-    common = lcm(*set(lengths))
-    top, bottom = share.numerator, share.denominator
-    rows = zip(parts.over[places].tolist(), parts.rise[places].tolist(), lengths, strict=True)
-    remainders = [
-        (over * bottom + rise * top) % (length * bottom) * (common // length)
-        for over, rise, length in rows
-    ]
-    by_remainder = sorted(range(len(places)), key=remainders.__getitem__, reverse=True)
-    return [places[turn] for turn in by_remainder]
-
-
-def _exact(parts: _Parts, share: Fraction, place: int) -> Fraction:
-    over, rise, length = (int(values[place]) for values in parts)
-    return (over + share * rise) / length
-
-
-def _ranked(parts: _Parts, share: Fraction) -> tuple[Ints, Ints, int]:
-    """Return whole units, the first bits of the remainders, and how far those may be too low."""
-    over, rise, length = parts
-    longest, steepest = int(length.max()), int(rise.max())
-    low, scale = share.numerator, share.denominator
-    is_exact = longest * scale < 2**_DENOMINATOR_BITS and (longest + steepest) * scale < 2**62
-    if not is_exact:
-        bits = min(_DENOMINATOR_BITS - longest.bit_length(), 61 - steepest.bit_length())
-        scale = 2**bits
-        low = share.numerator * scale // share.denominator
-    numerator, denominator = over * scale + rise * low, length * scale
-    added = numerator // denominator
-    rest = numerator - added * denominator
-    if is_exact:
-        return added, (rest << _KEY_BITS) // denominator, 0
-    for place in np.flatnonzero(rest + rise >= denominator).tolist():
-        found = _exact(parts, share, place)
-        added[place] = found.numerator // found.denominator
-        exact_rest = (found % 1) * int(denominator[place])
-        rest[place] = exact_rest.numerator // exact_rest.denominator
-    key = (rest << _KEY_BITS) // denominator
-    error = int((((rest + rise) << _KEY_BITS) // denominator - key).max())
-    return added, key, error

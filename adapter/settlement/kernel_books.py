@@ -1,10 +1,12 @@
-"""Clearing of many books in one pass: one stable sort of all rows, then sums along them.
+"""Clearing of many books in one pass: a stable sort of some books at a time, then sums along them.
 
 In the sorted rows every book is a stretch; prices rise, at one price asks come before bids, and
 bids in the reverse order of entry. So a sum from the left serves the asks in their turn and a sum
-from the right the bids. Source: settlement specification, section 9.2.
+from the right the bids. As many books are taken at a time as stay in the cache.
+Source: settlement specification, section 9.2.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,7 +15,6 @@ import numpy as np
 from adapter.domain.quantities import MAX_MICRO
 from adapter.settlement.clearing import LOTS_SUM_END, Rule
 from adapter.settlement.kernel_rows import (
-    EMPTY,
     Bools,
     Ints,
     Rows,
@@ -95,15 +96,33 @@ def clear_books(
         lots = _clipped(column("lots", lots), column("caps", options.caps))
     rows = checked_rows(side, price, lots)
     area = column("area", area)
-    count = _areas(area, rows, options.limits)
-    index, _ = indexed(rows.price, tick)
-    if not len(area):
-        nothing = (np.full(count, NO_PRICE), np.zeros(count, dtype=np.int64))
-        return ClearedBooks(*nothing, EMPTY, EMPTY, EMPTY, EMPTY, EMPTY, EMPTY)
-    order = _turns(rows.side, index, area)
-    books = _books(area[order], Rows(rows.side[order], rows.price[order], rows.lots[order]))
-    matched = _matched(books, tick, options.limits)
-    return _result(books, matched, order, count, tick, options)
+    result = _Result(_areas(area, rows, options.limits), len(area))
+    order = None if (area[1:] >= area[:-1]).all() else stable_order(area, int(area.max()) + 1)
+    if order is not None:
+        area, rows = area[order], rows.at(order)
+    for part in _parts(area):
+        books, turns = _books(area[part], rows.at(part), tick)
+        turns += part.start
+        if order is not None:
+            turns = order[turns]
+        result.add(books, _matched(books, tick, options.limits), turns, tick, options)
+    return result.cleared()
+
+
+PART_ROWS = 2**15
+"""Rows that are cleared at a time, unless a single book has more."""
+
+
+def _parts(area: Ints) -> Iterator[slice]:
+    """Give stretches of whole books."""
+    start = 0
+    while start < len(area):
+        end = start + PART_ROWS
+        if end < len(area):
+            cut = int(np.searchsorted(area, area[end]))
+            end = cut if cut > start else int(np.searchsorted(area, area[start], side="right"))
+        yield slice(start, min(end, len(area)))
+        start = end
 
 
 def _clipped(lots: Ints, caps: Ints) -> Ints:
@@ -130,26 +149,6 @@ def _areas(area: Ints, rows: Rows, limits: Ints | None) -> int:
     return len(limits)
 
 
-def _turns(side: Sides, index: Ints, area: Ints) -> Ints:
-    """Return the rows by area, price, asks before bids; asks in the order of entry, bids reversed.
-
-    Args:
-        side: of each row.
-        index: what stands for its price, 0 or more.
-        area: of each row.
-    """
-    is_bid = side.view(np.bool_)
-    order = np.concatenate((np.flatnonzero(~is_bid), np.flatnonzero(is_bid)[::-1]))
-    prices, areas = int(index.max()) + 1, int(area.max()) + 1
-    if prices * areas < LOTS_SUM_END:  # one number for both has the fewest digits
-        keys = [(area * prices + index, prices * areas)]
-    else:
-        keys = [(index, prices), (area, areas)]
-    for key, end in keys:
-        order = order[stable_order(key[order], end)]
-    return order
-
-
 class _Books(NamedTuple):
     """Sorted rows and the books in them."""
 
@@ -167,10 +166,34 @@ class _Books(NamedTuple):
         return np.repeat(values, self.last - self.start + 1)
 
 
-def _books(area: Ints, rows: Rows) -> _Books:
+def _books(area: Ints, rows: Rows, tick: int) -> tuple[_Books, Ints]:
+    """Return the books of rows that come by area, and the place of each sorted row."""
+    index, _ = indexed(rows.price, tick)
+    order = _turns(rows.side, index, area - area[0])
     start = np.flatnonzero(np.diff(area, prepend=-1))
     last = np.append(start[1:], len(area)) - 1
-    return _Books(rows, rows.side.view(np.bool_), area[start], start, last)
+    rows = rows.at(order)
+    return _Books(rows, rows.side.view(np.bool_), area[start], start, last), order
+
+
+def _turns(side: Sides, index: Ints, area: Ints) -> Ints:
+    """Return the rows by area, price, asks before bids; asks in the order of entry, bids reversed.
+
+    Args:
+        side: of each row.
+        index: what stands for its price, 0 or more.
+        area: of each row, from 0 on.
+    """
+    is_bid = side.view(np.bool_)
+    order = np.concatenate((np.flatnonzero(~is_bid), np.flatnonzero(is_bid)[::-1]))
+    prices, areas = int(index.max()) + 1, int(area.max()) + 1
+    if prices * areas < LOTS_SUM_END:  # one number for both has the fewest digits
+        keys = [(area * prices + index, prices * areas)]
+    else:
+        keys = [(index, prices), (area, areas)]
+    for key, end in keys:
+        order = order[stable_order(key[order], end)]
+    return order
 
 
 class _Matched(NamedTuple):
@@ -228,31 +251,42 @@ def _uniform_price(books: _Books, fills: Ints, tick: int) -> Ints:
     return low + (high - low) // tick // 2 * tick
 
 
-def _result(
-    books: _Books, matched: _Matched, order: Ints, count: int, tick: int, options: Options
-) -> ClearedBooks:
-    """Return the result by area number and by the rows in the order of entry."""
-    price, volume = np.full(count, NO_PRICE), np.zeros(count, dtype=np.int64)
-    volume[books.area] = matched.volume
-    if options.rule is Rule.UNIFORM:
-        price[books.area] = np.where(matched.volume > 0, matched.price, NO_PRICE)
-    fills = np.empty_like(matched.fills)
-    fills[order] = matched.fills
-    if not options.pairs:
-        return ClearedBooks(price, volume, fills, EMPTY, EMPTY, EMPTY, EMPTY, EMPTY)
-    trades = _pairs(books, matched.fills)
-    book = books.spread(np.arange(len(books.start)))[trades.sell]
-    terms = TradeTerms(books.rows.price, trades, lambda: matched.price[book], tick)
-    return ClearedBooks(
-        price,
-        volume,
-        fills,
-        books.area[book],
-        order[trades.sell],
-        order[trades.buy],
-        trades.lots,
-        trade_price(options.rule, terms),
-    )
+class _Result:
+    """Collects what books clear to, by area number and by the rows in the order of entry."""
+
+    def __init__(self, areas: int, rows: int) -> None:
+        self._price = np.full(areas, NO_PRICE)
+        self._volume = np.zeros(areas, dtype=np.int64)
+        self._fills = np.empty(rows, dtype=np.int64)
+        self._trades = np.empty((5, rows), dtype=np.int64)
+        """More than there can be; memory that is not written to costs nothing."""
+        self._count = 0
+
+    def add(
+        self, books: _Books, matched: _Matched, order: Ints, tick: int, options: Options
+    ) -> None:
+        """Take the result of some books; `order` has the row of each sorted row."""
+        self._volume[books.area] = matched.volume
+        if options.rule is Rule.UNIFORM:
+            self._price[books.area] = np.where(matched.volume > 0, matched.price, NO_PRICE)
+        self._fills[order] = matched.fills
+        if not options.pairs:
+            return
+        trades = _pairs(books, matched.fills)
+        book = books.spread(np.arange(len(books.start)))[trades.sell]
+        terms = TradeTerms(books.rows.price, trades, lambda: matched.price[book], tick)
+        part = slice(self._count, self._count + len(book))
+        self._trades[0, part] = books.area[book]
+        self._trades[1, part] = order[trades.sell]
+        self._trades[2, part] = order[trades.buy]
+        self._trades[3, part] = trades.lots
+        self._trades[4, part] = trade_price(options.rule, terms)
+        self._count = part.stop
+
+    def cleared(self) -> ClearedBooks:
+        """Return it all."""
+        trades = self._trades[:, : self._count]
+        return ClearedBooks(self._price, self._volume, self._fills, *trades)
 
 
 def _pairs(books: _Books, fills: Ints) -> Trades:
@@ -263,4 +297,4 @@ def _pairs(books: _Books, fills: Ints) -> Trades:
     first = np.searchsorted(bids, books.start)
     end = np.searchsorted(bids, books.last, side="right")
     mirror = np.repeat(first + end - 1, end - first) - np.arange(len(bids))
-    return met(asks, bids[mirror], fills)
+    return met(np.append(asks, bids[mirror]), len(asks), fills)

@@ -16,6 +16,7 @@ from adapter.settlement.clearing import LOTS_SUM_END, Rule, check_tick
 Ints = NDArray[np.int64]
 Sides = NDArray[np.int8]
 Bools = NDArray[np.bool_]
+Digits = NDArray[np.uint16]
 
 BLOCK_ROWS = 2**16
 """Rows worked on at a time, so that what lies between two operations stays in the cache."""
@@ -23,7 +24,8 @@ _PROBED = 256
 """Prices that suggest the largest common step; all others are then checked against it."""
 _LOW_WORD = 2**32 - 1
 _DIGIT_BITS = 16
-_DIGIT = 2**_DIGIT_BITS - 1
+DIGITS = 2**_DIGIT_BITS
+"""Numbers below are sorted in one turn."""
 
 
 class Rows(NamedTuple):
@@ -32,6 +34,10 @@ class Rows(NamedTuple):
     side: Sides
     price: Ints
     lots: Ints
+
+    def at(self, places: Ints | slice) -> "Rows":
+        """Return some rows."""
+        return Rows(self.side[places], self.price[places], self.lots[places])
 
 
 class Steps(NamedTuple):
@@ -153,42 +159,52 @@ def blocks(rows: int) -> Iterator[slice]:
     return (slice(start, start + BLOCK_ROWS) for start in range(0, rows, BLOCK_ROWS))
 
 
-def stable_order(key: Ints, end: int) -> Ints:
+def stable_order(key: Ints | Digits, end: int) -> Ints:
     """Return the places of `key` in ascending order, equal ones as they stand; 0 <= key < end.
 
     Digit by digit from the lowest, as NumPy sorts 16 bits in linear time and 64 bits do not.
     """
-    digit = (key & _DIGIT).astype(np.uint16)
-    order: Ints = np.argsort(digit, kind="stable")
+    order: Ints = np.argsort(key.astype(np.uint16, copy=False), kind="stable")
     for shift in range(_DIGIT_BITS, (end - 1).bit_length(), _DIGIT_BITS):
-        digit = ((key >> shift) & _DIGIT).astype(np.uint16)
+        digit = (key >> shift).astype(np.uint16)
         order = order[np.argsort(digit[order], kind="stable")]
     return order
 
 
-def met(asks: Ints, bids: Ints, fills: Ints) -> Trades:
+def met(served: Ints, asks: int, fills: Ints) -> Trades:
     """Return who trades with whom.
 
     Asks and bids are laid on one axis; each piece between neighbouring ends is a trade.
 
     Args:
-        asks: filled rows in the order in which they are served.
-        bids: the same; they fill as much as the asks.
+        served: filled rows, asks and then bids, each in the order in which they are served.
+        asks: how many are asks; they fill as much as the bids.
         fills: lots of every row.
     """
-    ends = np.concatenate((np.cumsum(fills[asks]), np.cumsum(fills[bids])))
-    ends *= 2
-    ends[len(asks) :] += 1
+    ends = fills[served]
+    for one_side in (ends[:asks], ends[asks:]):
+        np.cumsum(one_side, out=one_side)
+    ends <<= 1
+    ends[asks:] += 1
     ends.sort(kind="stable")  # two sorted runs, which it merges
-    is_bid = ends & 1
-    ends >>= 1
-    lots = np.diff(ends, prepend=0)
-    buy = np.cumsum(is_bid)
-    buy -= is_bid
-    sell = np.arange(len(ends))
-    sell -= buy
-    real = np.flatnonzero(lots > 0)
-    return Trades(asks[sell[real]], bids[buy[real]], lots[real])
+    found = np.empty((3, len(ends)), dtype=np.int64)
+    trades = done = bids = 0  # so far, with the asks and bids that have ended
+    for block in blocks(len(ends)):
+        is_bid = ends[block] & 1
+        end = ends[block] >> 1
+        lots = np.diff(end, prepend=done)
+        buy = np.cumsum(is_bid)
+        buy -= is_bid
+        buy += bids
+        sell = np.arange(block.start, block.start + len(end))
+        sell -= buy
+        real = np.flatnonzero(lots)
+        part = slice(trades, trades + len(real))
+        np.take(served[:asks], sell[real], out=found[0, part], mode="clip")
+        np.take(served[asks:], buy[real], out=found[1, part], mode="clip")
+        np.take(lots, real, out=found[2, part], mode="clip")
+        trades, done, bids = part.stop, int(end[-1]), int(buy[-1] + is_bid[-1])
+    return Trades(*found[:, :trades])
 
 
 class TradeTerms(NamedTuple):

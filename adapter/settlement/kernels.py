@@ -14,6 +14,7 @@ import numpy as np
 from adapter.settlement.clearing import LOTS_SUM_END, Rule, check_limit, midpoint
 from adapter.settlement.kernel_books import NO_PRICE, ClearedBooks, Options, clear_books
 from adapter.settlement.kernel_rows import (
+    DIGITS,
     EMPTY,
     Ints,
     Rows,
@@ -51,7 +52,7 @@ class Cleared:
     """Row of the bid."""
     trade_lots: Ints
     trade_price: Ints
-    """10^-6 currency per kWh."""
+    """10^-6 currency per kWh; read-only, since one price for all is there once."""
 
 
 def clear_book(
@@ -111,9 +112,9 @@ def _clear(rows: Rows, tick: int, limit: int, rule: Rule, pairs: bool) -> Cleare
     price = uniform if rule is Rule.UNIFORM and crossing.volume else None
     if not pairs:
         return Cleared(price, crossing.volume, fills, EMPTY, EMPTY, EMPTY, EMPTY)
-    trades = _pairs(rows, levels, fills)
+    trades = _pairs(levels, fills)
     terms = TradeTerms(
-        rows.price, trades, lambda: np.full(len(trades.lots), uniform, dtype=np.int64), tick
+        rows.price, trades, lambda: np.broadcast_to(np.int64(uniform), len(trades.lots)), tick
     )
     return Cleared(price, crossing.volume, fills, *trades, trade_price(rule, terms))
 
@@ -198,13 +199,22 @@ def _fills(rows: Rows, levels: _Levels, at: _Crossing) -> Ints:
     return fills
 
 
-def _pairs(rows: Rows, levels: _Levels, fills: Ints) -> Trades:
+def _pairs(levels: _Levels, fills: Ints) -> Trades:
+    """Return who trades with whom: cheapest asks and dearest bids come first."""
+    served, asks = _served(levels, fills)
+    return met(served, asks, fills)
+
+
+def _served(levels: _Levels, fills: Ints) -> tuple[Ints, int]:
+    """Return the filled rows in their turn, asks and then bids, and how many are asks."""
     count = len(levels.asked)
-    is_filled, is_bid = fills > 0, rows.side.view(np.bool_)
-    asks, bids = np.flatnonzero(is_filled & ~is_bid), np.flatnonzero(is_filled & is_bid)
-    cheapest_first = stable_order(levels.key[asks], count)
-    dearest_first = stable_order(2 * count - 1 - levels.key[bids], count)
-    return met(asks[cheapest_first], bids[dearest_first], fills)
+    turn = np.append(np.arange(count), np.arange(2 * count - 1, count - 1, -1))
+    turns = turn.astype(np.uint16 if len(turn) <= DIGITS else np.int64)
+    filled = np.flatnonzero(fills > 0)
+    key = np.empty(len(filled), dtype=turns.dtype)
+    for block in blocks(len(filled)):
+        np.take(turns, levels.key[filled[block]], out=key[block], mode="clip")
+    return filled[stable_order(key, len(turn))], int(np.count_nonzero(key < count))
 
 
 def _sorted(rows: Rows, tick: int, limit: int, rule: Rule, pairs: bool) -> Cleared:

@@ -1,4 +1,4 @@
-"""Clearing of many books spread over an executor: a pool of processes, or a cluster.
+"""Where books are cleared: in this process, or spread over an executor.
 
 Books are independent, so any split gives the result of one pass. A shard is a run of areas with
 about its share of the rows; results are put together in the order of areas. Needs NumPy.
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -21,6 +21,42 @@ from adapter.settlement.kernel_books import (
     clear_books,
 )
 from adapter.settlement.kernel_rows import Ints, Sides
+from adapter.settlement.kernels import clear_book
+
+
+class ClearBooks(Protocol):
+    """Clears independent books; every implementation gives the same result."""
+
+    def __call__(
+        self, area: Ints, side: Sides, price: Ints, lots: Ints, *, tick: int
+    ) -> ClearedBooks:
+        """Return what `kernel_books.clear_books` returns for the same arguments."""
+        ...
+
+
+def clear_here(
+    area: Ints, side: Sides, price: Ints, lots: Ints, *, tick: int, options: Options = PLAIN
+) -> ClearedBooks:
+    """Return what `kernel_books.clear_books` does; a book alone needs no sorting.
+
+    Raises:
+        ValueError: the arrays are no such books.
+    """
+    is_plain = options.caps is None and options.limits is None
+    is_alone = is_plain and 0 < len(area) == len(lots) and not area.any()
+    if not is_alone:
+        return clear_books(area, side, price, lots, tick=tick, options=options)
+    found = clear_book(side, price, lots, tick=tick, rule=options.rule, pairs=options.pairs)
+    return ClearedBooks(
+        np.array([NO_PRICE if found.price is None else found.price]),
+        np.array([found.volume]),
+        found.fills,
+        np.zeros_like(found.trade_sell),
+        found.trade_sell,
+        found.trade_buy,
+        found.trade_lots,
+        found.trade_price,
+    )
 
 
 class _Shard(NamedTuple):
@@ -53,6 +89,8 @@ class Spread:
     """Arguments and results must pass between its processes."""
     shards: int
     """1 or more; at most one per book is used."""
+    patience_s: int | None = None
+    """How long to wait for all parts; None: until they are there."""
 
     def __post_init__(self) -> None:
         """Refuse nothing to split into."""
@@ -74,6 +112,7 @@ class Spread:
 
         Raises:
             ValueError: the arrays are no such books.
+            TimeoutError: a part takes longer than `patience_s`.
         """
         if not len(area):
             return clear_books(area, side, price, lots, tick=tick, options=options)
@@ -90,13 +129,13 @@ class Spread:
             )
             for place in places
         ]
-        cleared = list(self.executor.map(_clear, parts))
+        cleared = list(self.executor.map(_clear, parts, timeout=self.patience_s))
         return _merged(list(zip(places, cleared, strict=True)), count, len(lots))
 
 
 def _clear(shard: _Shard) -> ClearedBooks:
     area, side, price, lots, tick, options = shard
-    return clear_books(area, side, price, lots, tick=tick, options=options)
+    return clear_here(area, side, price, lots, tick=tick, options=options)
 
 
 def _places(area: Ints, shards: int, count: int) -> Iterator[_Place]:

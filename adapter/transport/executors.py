@@ -3,13 +3,21 @@
 All are `concurrent.futures.Executor`s, so the caller does not know which one it has.
 """
 
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import parent_process
+from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+CONNECT_S = 5
+"""How long a Dask scheduler may take to answer at first."""
+NEEDS_DASK = "Dask needs the extra `dask`: pip install 'p2ptrade[dask]'"
 
 
 class Inline(Executor):
@@ -25,11 +33,46 @@ class Inline(Executor):
         return done
 
 
+class _Processes(SpawnContext):
+    """Starts fresh processes and remembers them, so that even a stopped one can be ended."""
+
+    def __init__(self) -> None:
+        self.started: list[SpawnProcess] = []
+
+    def Process(self, *args: Any, **kwargs: Any) -> SpawnProcess:  # type: ignore[override]  # noqa: N802 - as the pool calls it
+        """Return a process that is about to be started."""
+        process = SpawnProcess(*args, **kwargs)
+        self.started.append(process)
+        return process
+
+
 @contextmanager
 def process_pool(workers: int) -> Iterator[Executor]:
-    """Open a pool of fresh processes; they share nothing with this one."""
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    """Open a pool of fresh processes; they share nothing with this one and end with it.
+
+    At the end they are killed, for nobody waits for a result any more.
+    """
+    processes = _Processes()
+    pool = ProcessPoolExecutor(workers, mp_context=processes, initializer=_belong_to_parent)
+    try:
         yield pool
+    finally:
+        for process in processes.started:
+            process.kill()
+        pool.shutdown(cancel_futures=True)
+
+
+def _belong_to_parent() -> None:
+    """Let a worker end when its parent does, however that ends, and not by a key before."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 @contextmanager
@@ -38,11 +81,11 @@ def dask_cluster(address: str) -> Iterator[Executor]:
 
     Raises:
         RuntimeError: the extra is not installed.
+        OSError: nothing answers there.
     """
     try:
         from distributed import Client
     except ImportError:
-        msg = "Dask is not installed: pip install 'p2ptrade[dask]'"
-        raise RuntimeError(msg) from None
-    with Client(address, set_as_default=False) as client:  # type: ignore[no-untyped-call]
+        raise RuntimeError(NEEDS_DASK) from None
+    with Client(address, timeout=CONNECT_S, set_as_default=False) as client:  # type: ignore[no-untyped-call]
         yield client.get_executor(pure=False)

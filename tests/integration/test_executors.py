@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import Executor
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 from adapter.settlement.clearing import Rule
 from adapter.settlement.kernel_books import ClearedBooks, Options, clear_books
 from adapter.settlement.sharding import Spread
+from adapter.transport.clearing_pool import ClearingPool
 from adapter.transport.executors import Inline, dask_cluster, process_pool
+from tests.fakes.due_books import cleared_journal, due_books
 
 TICK = 10_000
 FIELDS = (
@@ -44,7 +47,7 @@ def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
                 threads_per_worker=1,
                 processes=True,
                 host="127.0.0.1",
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",  # of each test worker its own
             ) as cluster,
             dask_cluster(cluster.scheduler_address) as client,
         ):
@@ -102,3 +105,24 @@ def test_what_is_no_book_is_refused_as_in_one_pass() -> None:
         Spread(Inline(), 2).clear_books(area - 1, side, price, lots, tick=TICK)
     with pytest.raises(ValueError, match="lots"):
         Spread(Inline(), 2).clear_books(area, side, price, -lots - 1, tick=TICK)
+
+
+def test_every_executor_leaves_the_same_journal(executor: Executor) -> None:
+    used = ClearingPool(lambda: nullcontext(executor), shards=2, from_orders=1)
+    assert cleared_journal(due_books(), used) == cleared_journal(due_books(), None)
+
+
+def test_few_orders_open_no_executor() -> None:
+    rows = books(7, areas=3, rows=99)
+    opened: list[int] = []
+
+    def open_executor() -> nullcontext[Executor]:
+        opened.append(1)
+        return nullcontext(Inline())
+
+    pool = ClearingPool(open_executor, shards=2, from_orders=100)
+    assert_same(pool(*rows, tick=TICK), clear_books(*rows, tick=TICK))
+    assert not opened
+    rows = books(7, areas=3, rows=100)
+    assert_same(pool(*rows, tick=TICK), clear_books(*rows, tick=TICK))
+    assert opened

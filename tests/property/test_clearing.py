@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapter.settlement import clearing, kernels
+from adapter.settlement import clearing, kernel_books, kernel_rows, kernels
 from adapter.settlement.clearing import BUY, SELL, Reference, Rule, Trade
 from adapter.settlement.kernels import Cleared
 
@@ -215,6 +215,65 @@ def test_many_books_equal_each_alone(rows: list[Row], areas: list[int]) -> None:
         assert found.trade_sell[trades].tolist() == [mine[trade.sell] for trade in alone.trades]
         assert found.trade_buy[trades].tolist() == [mine[trade.buy] for trade in alone.trades]
         assert found.trade_lots[trades].tolist() == [trade.lots for trade in alone.trades]
+
+
+@settings(max_examples=200)
+@given(rows=books(), rule=RULES, block=st.integers(1, 9))
+def test_a_book_of_many_blocks_equals_the_reference(
+    rows: list[Row], rule: Rule, block: int
+) -> None:
+    whole, kernel_rows.BLOCK_ROWS = kernel_rows.BLOCK_ROWS, block
+    try:
+        assert kernel(rows, rule=rule) == reference(rows, rule=rule)
+    finally:
+        kernel_rows.BLOCK_ROWS = whole
+
+
+@settings(max_examples=200)
+@given(
+    rows=books(),
+    rule=RULES,
+    areas=st.lists(st.integers(0, 4), min_size=40, max_size=40),
+    caps=st.lists(st.integers(0, 10_000), min_size=40, max_size=40),
+    limits=st.lists(st.integers(0, 20_000), min_size=5, max_size=5),
+    part=st.integers(1, 12),
+)
+def test_many_books_of_many_parts_respect_caps_and_limits(
+    rows: list[Row], rule: Rule, areas: list[int], caps: list[int], limits: list[int], part: int
+) -> None:
+    side, price, lots = columns(rows)
+    arrays = (np.array(side, np.int8), np.array(price, np.int64), np.array(lots, np.int64))
+    capped = np.array(caps[: len(rows)], np.int64)
+    options = kernels.Options(rule=rule, caps=capped, limits=np.array(limits))
+    whole, kernel_books.PART_ROWS = kernel_books.PART_ROWS, part
+    try:
+        area = np.array(areas[: len(rows)], np.int64)
+        found = kernels.clear_books(area, *arrays, tick=1, options=options)
+    finally:
+        kernel_books.PART_ROWS = whole
+    assert (found.fills <= capped).all()
+    assert (found.volume <= np.array(limits)).all()
+    trades = []
+    for one, limit in enumerate(limits):
+        mine = [row for row, there in enumerate(areas[: len(rows)]) if there == one]
+        clipped = [min(lots[row], caps[row]) for row in mine]
+        alone = clearing.clear_limited_reference(
+            [side[row] for row in mine],
+            [price[row] for row in mine],
+            clipped,
+            tick=1,
+            limit=limit,
+            rule=rule,
+        )
+        assert found.fills[mine].tolist() == list(alone.fills)
+        assert found.volume[one] == alone.volume
+        assert (alone.price is None) == (found.volume[one] == 0 or rule is not Rule.UNIFORM)
+        if alone.price is not None:
+            assert found.price[one] == alone.price
+        trades += [(one, mine[t.sell], mine[t.buy], t.lots, t.price) for t in alone.trades]
+    parts = (found.trade_area, found.trade_sell, found.trade_buy, found.trade_lots)
+    listed = (values.tolist() for values in (*parts, found.trade_price))
+    assert list(zip(*listed, strict=True)) == trades
 
 
 def test_ten_thousand_seeded_books_equal_the_reference() -> None:

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapter.domain.curves import CurvePoint, OfferCurve
-from adapter.settlement import curve_kernel
+from adapter.settlement import curve_kernel, kernel_rows
+from adapter.settlement.curve_balance import Parts, balanced
 from adapter.settlement.curve_clearing import clear_curves
 from adapter.settlement.curve_kernel import clear_curve_arrays, clear_many_curves
 
@@ -105,6 +106,7 @@ def test_a_market_around_a_sample(
 ) -> None:
     monkeypatch.setattr(curve_kernel, "PILOT_CURVES", 40)
     monkeypatch.setattr(curve_kernel, "CURVES_SEARCHED", 10)
+    monkeypatch.setattr(kernel_rows, "BLOCK_ROWS", 70)
     check(random_curves(random.Random(seed), 300, prices, powers))
 
 
@@ -118,6 +120,24 @@ def test_a_sample_that_misleads(monkeypatch: pytest.MonkeyPatch) -> None:
     check(curves)
 
 
+def test_curves_that_all_are_straight_around_the_price(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(curve_kernel, "PILOT_CURVES", 4)
+    draw = random.Random(7)
+    ends = [(draw.randint(1, 9_000_000), draw.randint(1, 9_000_000)) for _ in range(64)]
+    price = check([[(0, -low), (1_000_003, high)] for low, high in ends])
+    assert price is not None
+    assert 0 < price * 10**6 < 1_000_003
+
+
+def test_a_sample_takes_buyers_and_sellers_that_stand_in_turns() -> None:
+    for curves in (16_400, 1_000_000, 1_000_003, 1_048_576):
+        sample = curve_kernel._sample(curves)
+        assert len(set(sample.tolist())) == curve_kernel.PILOT_CURVES
+        for turns in (2, 3, 4, 5, 7, 8, 16):
+            counts = np.bincount(sample % turns)
+            assert counts.min() * turns > 0.9 * len(sample)
+
+
 def test_equal_curves_share_by_order() -> None:
     # a third each: 0.333334 for the first
     sellers = [[(80_000, 0), (80_000, 1_000_000)]] * 3
@@ -129,10 +149,8 @@ def test_equal_curves_share_by_order() -> None:
 def test_a_share_that_is_rounded_does_not_lose_a_whole_unit() -> None:
     # (2 + 3/3) / 3 is a whole; halves over 2^41 leave no bits for a third
     half = 2**40
-    parts = curve_kernel._Parts(
-        np.array([2, half, half]), np.array([3, 0, 0]), np.array([3, 2 * half, 2 * half])
-    )
-    found = curve_kernel._balanced(np.array([-1, 0, -1]), parts, Fraction(1, 3))
+    parts = Parts(np.array([2, half, half]), np.array([3, 0, 0]), np.array([3, 2 * half, 2 * half]))
+    found = balanced(np.array([-1, 0, -1]), parts, Fraction(1, 3))
     assert found.tolist() == [0, 1, -1]
 
 

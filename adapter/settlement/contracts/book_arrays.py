@@ -1,4 +1,4 @@
-"""One book between rows and arrays: what its clearing and settlement take and give.
+"""Books between rows and arrays: what their clearing and settlement take and give.
 
 Needs NumPy, so import it where a market is cleared.
 """
@@ -9,12 +9,11 @@ from operator import attrgetter
 
 import numpy as np
 
-from adapter.settlement import accounts, kernels
+from adapter.settlement import accounts
 from adapter.settlement.contracts.parties import is_verified
 from adapter.settlement.epoch_settlement import (
     NO_CAP,
     Balances,
-    Flags,
     Grid,
     Ints,
     Orders,
@@ -23,10 +22,35 @@ from adapter.settlement.epoch_settlement import (
     cash_holds,
     settle_epoch,
 )
+from adapter.settlement.kernel_books import NO_PRICE
 from adapter.settlement.order_rows import Order
 from adapter.settlement.refusals import refusal
+from adapter.settlement.sharding import clear_here
 from adapter.settlement.state import Account
 from adapter.settlement.work import Work
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Book:
+    """One book to clear, in the order of entry."""
+
+    orders: Sequence[Order]
+    names: list[str]
+    """Accounts of its users; `rows` counts them."""
+    rows: Orders
+    price: Ints
+    """Limits."""
+    places: Ints
+    """Rows that may trade."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matched:
+    """What a book clears to."""
+
+    price: int | None
+    """None without trades."""
+    trades: Trades
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +63,6 @@ class Outcome:
     """Those whose balance changes."""
     filled: tuple[tuple[Order, int], ...]
     """Orders that live on and got energy, and how much."""
-    trades: int
 
 
 _COLUMNS = (
@@ -57,16 +80,47 @@ _COLUMNS = (
 _columns_of = attrgetter(*_COLUMNS)
 
 
-def clear_and_settle(work: Work, orders: Sequence[Order], grid: Grid) -> Outcome:
-    """Return what the clearing of these orders, by number, changes; nothing is written.
+def open_book(work: Work, orders: Sequence[Order], grid: Grid) -> Book:
+    """Return the book of these orders, which come by number."""
+    names, rows, price = _order_rows(work, orders)
+    return Book(orders, names, rows, price, _taking_part(work, orders, rows, price, grid))
+
+
+def match_books(work: Work, books: Sequence[Book], grid: Grid) -> list[Matched]:
+    """Return what independent books clear to, wherever `work` has them cleared."""
+    sizes = [len(book.places) for book in books]
+    ends = np.cumsum(sizes)
+    found = (work.clear_books or clear_here)(
+        np.repeat(np.arange(len(books)), sizes),
+        np.concatenate([book.rows.side[book.places] for book in books]),
+        np.concatenate([book.price[book.places] for book in books]),
+        np.concatenate([_lots_left(book, grid) for book in books]),
+        tick=grid.tick,
+    )
+    traded = np.searchsorted(found.trade_area, np.arange(len(books) + 1))
+    matched = []
+    for place, book in enumerate(books):
+        start = ends[place] - sizes[place]
+        part = slice(traded[place], traded[place + 1])
+        trades = Trades(
+            book.places[found.trade_sell[part] - start],
+            book.places[found.trade_buy[part] - start],
+            found.trade_lots[part],
+            found.trade_price[part],
+        )
+        has_price = sizes[place] and found.price[place] != NO_PRICE
+        matched.append(Matched(int(found.price[place]) if has_price else None, trades))
+    return matched
+
+
+def settle(work: Work, book: Book, matched: Matched, grid: Grid) -> Outcome:
+    """Return what the trades of a book change; nothing is written.
 
     Raises:
         ContractError: OVERFLOW.
     """
-    names, rows, price = _order_rows(work, orders)
-    fees, wheeling = len(names), len(names) + 1
-    names += _income(work)
-    cleared_price, trades = _clear(rows, price, _taking_part(work, orders, rows, price, grid), grid)
+    fees, wheeling = len(book.names), len(book.names) + 1
+    names = book.names + _income(work)
     known = [work.account(name) or Account(name) for name in names]
     balances = Balances(
         np.array([account.posted for account in known], dtype=np.int64),
@@ -76,7 +130,7 @@ def clear_and_settle(work: Work, orders: Sequence[Order], grid: Grid) -> Outcome
         wheeling,
     )
     try:
-        settlement = settle_epoch(balances, rows, trades, grid)
+        settlement = settle_epoch(balances, book.rows, matched.trades, grid)
     except OverflowError as error:
         raise refusal("OVERFLOW", str(error)) from None
     changed = (settlement.posted != balances.posted) | (settlement.held != balances.held)
@@ -84,9 +138,9 @@ def clear_and_settle(work: Work, orders: Sequence[Order], grid: Grid) -> Outcome
         Account(names[place], int(settlement.posted[place]), int(settlement.held[place]))
         for place in np.flatnonzero(changed).tolist()
     )
-    kept = np.flatnonzero(rows.lives_on & (settlement.filled > 0)).tolist()
-    filled = tuple((orders[row], int(settlement.filled[row])) for row in kept)
-    return Outcome(cleared_price, settlement, new, filled, len(trades.lots))
+    kept = np.flatnonzero(book.rows.lives_on & (settlement.filled > 0)).tolist()
+    filled = tuple((book.orders[row], int(settlement.filled[row])) for row in kept)
+    return Outcome(matched.price, settlement, new, filled)
 
 
 def _order_rows(work: Work, orders: Sequence[Order]) -> tuple[list[str], Orders, Ints]:
@@ -141,8 +195,8 @@ def _income(work: Work) -> list[str]:
 
 def _taking_part(
     work: Work, orders: Sequence[Order], rows: Orders, price: Ints, grid: Grid
-) -> Flags:
-    """Return which orders trade: their user is ACTIVE, and the steps of the epoch fit them.
+) -> Ints:
+    """Return the rows that may trade: their user is ACTIVE, and the steps of the epoch fit them.
 
     An order that lives on may be older than a change of lot or tick.
     """
@@ -151,14 +205,9 @@ def _taking_part(
     fits = (rows.energy - rows.filled) % grid.lot == 0
     for rate in (price, rows.wheeling_rate, rows.buyer_fee, rows.seller_fee):
         fits &= rate % grid.tick == 0
-    taking: Flags = active & fits
-    return taking
+    return np.flatnonzero(active & fits)
 
 
-def _clear(rows: Orders, price: Ints, taking: Flags, grid: Grid) -> tuple[int | None, Trades]:
-    """Return the price, None without trades, and the trades."""
-    places = np.flatnonzero(taking)
-    lots = (rows.energy - rows.filled)[places] // grid.lot
-    found = kernels.clear_book(rows.side[places], price[places], lots, tick=grid.tick)
-    sell, buy = places[found.trade_sell], places[found.trade_buy]
-    return found.price, Trades(sell, buy, found.trade_lots, found.trade_price)
+def _lots_left(book: Book, grid: Grid) -> Ints:
+    lots: Ints = (book.rows.energy - book.rows.filled)[book.places] // grid.lot
+    return lots

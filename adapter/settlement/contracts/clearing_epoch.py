@@ -5,6 +5,8 @@ Source: settlement specification, sections 9.1 to 9.3.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any
 
 from adapter.domain.instants import EPOCH_MS
@@ -81,14 +83,17 @@ def clearing_result(cleared: ClearedEpoch, digits: int) -> Mapping[str, Any]:
 def clear_books(work: Work, due: Sequence[DueEpoch]) -> list[ClearedEpoch]:
     """Clear and settle books in order, into one pair of blocks of the entry.
 
-    Stops after the book that fills the entry; the rest is for the next one.
+    The books of one epoch are cleared together and settled one after the other; those of the next
+    one may hold orders that this one filled in part. Stops after the book that fills the entry;
+    the rest is for the next one.
     """
     blocks = _Blocks(work.settings.leaf_rows)
     cleared: list[ClearedEpoch] = []
-    for epoch, area in due:
-        if sum(one.orders for one in cleared) >= ENTRY_ROWS:
+    for epoch, books in groupby(due, key=attrgetter("epoch")):
+        room = ENTRY_ROWS - sum(one.orders for one in cleared)
+        if room <= 0:
             break
-        cleared.append(_clear(work, epoch, area, blocks))
+        cleared += _clear(work, epoch, [book.area for book in books], room, blocks)
     work.blocks += blocks.filled()
     return cleared
 
@@ -115,20 +120,32 @@ class _Blocks:
         return Block(name, data, self._leaf_rows)
 
 
-def _clear(work: Work, epoch: int, area: str, blocks: _Blocks) -> ClearedEpoch:
+def _clear(
+    work: Work, epoch: int, areas: Sequence[str], room: int, blocks: _Blocks
+) -> list[ClearedEpoch]:
+    """Clear the books of areas, as many as there is room for their orders."""
     # Imported here, so that nothing else waits for NumPy.
-    from adapter.settlement.contracts.book_arrays import clear_and_settle
+    from adapter.settlement.contracts.book_arrays import match_books, open_book, settle
     from adapter.settlement.epoch_settlement import Grid
 
     settings = work.settings_at(epoch * EPOCH_MS)
     grid = Grid(settings.lot_energy, settings.price_tick)
     reader = work if work.has_changed(Order) else work.ledger  # which is faster for many rows
-    outcome = clear_and_settle(work, book(reader, area, epoch), grid)
-    for account in outcome.accounts:
-        work.take_balance(account)
-    for order, energy in outcome.filled:
-        _fill(work, order, energy)
-    return _write(work, epoch, area, outcome, blocks)
+    books = []
+    for area in areas:
+        books.append(open_book(work, book(reader, area, epoch), grid))
+        room -= len(books[-1].orders)
+        if room <= 0:
+            break
+    cleared = []
+    for area, one, matched in zip(areas, books, match_books(work, books, grid), strict=False):
+        outcome = settle(work, one, matched, grid)
+        for account in outcome.accounts:
+            work.take_balance(account)
+        for order, energy in outcome.filled:
+            _fill(work, order, energy)
+        cleared.append(_write(work, epoch, area, outcome, blocks))
+    return cleared
 
 
 def _fill(work: Work, order: Order, energy: int) -> None:

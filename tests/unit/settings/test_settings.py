@@ -196,6 +196,16 @@ def test_a_peers_rules_are_the_common_ones_with_its_overrides(file: Path) -> Non
         ("registry.kind", "dns", "registry.kind = dns: allowed is static, lookup or dedi"),
         ("registry.serve", "perhaps", "registry.serve = perhaps: allowed is true or false"),
         ("contracts.host", "there", "contracts.host = there: allowed is here, or the base URL"),
+        (
+            "contracts.clearing",
+            2,
+            "contracts.clearing = 2: allowed is a map with executor",
+        ),
+        ("contracts.clearing.executor", "gpu", "allowed is inline, processes or dask"),
+        ("contracts.clearing.workers", 0, "allowed is a whole number from 1 to 256"),
+        ("contracts.clearing.scheduler", "localhost", "allowed is address of a Dask scheduler"),
+        ("contracts.clearing.from_orders", 0, "allowed is a whole number from 1 on"),
+        ("contracts.clearing.cpus", 2, "no such key; allowed are executor, workers, scheduler"),
         ("protocol.dialect", "xml", "protocol.dialect = xml: allowed is draft"),
         ("protocol.ack_profile", "x", "protocol.ack_profile = x: allowed is onix"),
         ("protocol.ttl", "30", "protocol.ttl = 30: allowed is an ISO 8601 duration"),
@@ -255,6 +265,25 @@ def test_a_wrong_or_missing_key_is_one_line(file: Path, key: str, value: Any, sa
             {"contracts.host": "http://127.0.0.1:8103"},
             "allowed only with contracts.host here",
             id="genesis of another node's ledger",
+        ),
+        pytest.param(
+            {"contracts.clearing.executor": "dask"},
+            "contracts.clearing.scheduler is missing; allowed is the address of a Dask scheduler",
+            id="dask without a scheduler",
+        ),
+        pytest.param(
+            {"contracts.clearing.scheduler": "tcp://127.0.0.1:8786"},
+            "contracts.clearing.scheduler = tcp://127.0.0.1:8786: allowed only with executor dask",
+            id="scheduler without dask",
+        ),
+        pytest.param(
+            {
+                "contracts.host": "http://127.0.0.1:8103",
+                "contracts.genesis": None,
+                "contracts.clearing.executor": "processes",
+            },
+            "contracts.clearing.executor = processes: allowed only with contracts.host here",
+            id="clearing where no market is",
         ),
         pytest.param(
             {"node.roles": ["bap"]},
