@@ -11,9 +11,10 @@ from adapter.domain.intents import ProposeAgreement
 from adapter.domain.quantities import Money, UnitPrice, cost
 from adapter.domain.terms import Price
 from adapter.formula import FormulaError, parse
+from adapter.protocol.contract import formulas_of
 from adapter.protocol.contract_view import Mode
 from adapter.protocol.flows import Flow, flow_report
-from adapter.protocol.standard_flows import STANDARD_FLOWS, Pair
+from adapter.protocol.standard_flows import STANDARD_FLOWS, Pair, standard_forms
 
 _ENERGY: Pair = ("BUYER", "SELLER")
 _WHEELING: Pair = ("BUYER", "GRID_OPERATOR")
@@ -61,6 +62,26 @@ def check_flows(intent: ProposeAgreement, contract: Mapping[str, Any], wheeling_
         shown = {f"{a} to {b}": str(amount) for (a, b), amount in expected.items()}
         msg = f"the revenue flows must be {shown}"
         raise ContractError("FLOW_MISMATCH", msg)
+
+
+def check_market_flows(contract: Mapping[str, Any]) -> None:
+    """Refuse a market's contract whose formulas are not those by which its shares are settled.
+
+    Raises:
+        ContractError: FLOW_MISMATCH.
+    """
+    flows = formulas_of(contract)
+    for pair, formulas in STANDARD_FLOWS[Mode.MARKET].items():
+        try:
+            normal = parse(flows.pop(pair, "")).normal
+        except FormulaError as error:
+            raise ContractError("FLOW_MISMATCH", error.message) from None
+        if normal not in standard_forms(Mode.MARKET, pair):
+            msg = f"the formula of {pair[0]} to {pair[1]} must be {formulas[0]}"
+            raise ContractError("FLOW_MISMATCH", msg)
+    if flows:
+        others = ", ".join(f"{payer} to {payee}" for payer, payee in flows)
+        raise ContractError("FLOW_MISMATCH", f"a market settles no flow {others}")
 
 
 def _check_formulas(flows: tuple[Flow, ...]) -> None:

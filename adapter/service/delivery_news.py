@@ -36,7 +36,7 @@ def news_of(
         status = _STATUS_OF.get(view.state)
         worth = [_WORTH[name](uow, view) for name in sorted(names)]
         if status is not None and any(worth):
-            yield view, News(status, delivery_report(view, now_ms))
+            yield view, News(status, delivery_report(view, now_ms), view.share_meter)
 
 
 def _always(_uow: UnitOfWork, _view: AgreementView) -> bool:

@@ -110,11 +110,19 @@ def _cycle(part: Transaction, view: AgreementView) -> dict[str, Any]:
     if part.state is TransactionState.DISPUTED:
         cycle["_dispute"] = {"claimedQuantity": exact(part.disputed_quantity)}
     if part.state is TransactionState.SETTLED:
-        cycle["amount"] = exact(part.value + part.wheeling + part.vat)
+        breakdown = _share_breakdown(part, view) if view.share_meter else _breakdown(part)
+        cycle["amount"] = exact(sum(breakdown.values()))
         cycle["currency"] = view.currency
-        cycle["breakdown"] = {
-            "energyCost": exact(part.value),
-            "wheelingCharges": exact(part.wheeling),
-            **({"vat": exact(part.vat)} if part.vat else {}),
-        }
+        cycle["breakdown"] = {name: exact(amount) for name, amount in breakdown.items()}
     return cycle
+
+
+def _breakdown(part: Transaction) -> dict[str, int]:
+    vat = {"vat": part.vat} if part.vat else {}
+    return {"energyCost": part.value, "wheelingCharges": part.wheeling, **vat}
+
+
+def _share_breakdown(part: Transaction, view: AgreementView) -> dict[str, int]:
+    """Return what a participant of a market pays or gets; wheeling is the market's business."""
+    fee = part.buyer_fee if view.terms.is_withdrawal else -part.seller_fee
+    return {"energyCost": part.value, **({"marketMakingFee": fee} if fee else {})}

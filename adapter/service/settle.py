@@ -12,26 +12,28 @@ from typing import Any
 from adapter.domain.errors import ContractError
 from adapter.domain.intents import (
     AcceptAgreement,
+    AcceptShares,
     CancelAgreement,
     Granted,
     Intent,
     Outcome,
     ProposeAgreement,
+    ProposeShare,
     Refused,
 )
 from adapter.domain.quantities import Energy
 from adapter.protocol.contract import CONTRACT_PATH, filled_role, with_role
 from adapter.protocol.orders import exact
 from adapter.service.agreed_price import check_flows, price_args
+from adapter.service.cap_room import BUY, SELL, owner_of, room_left
 from adapter.service.ports import UnitOfWork
+from adapter.service.settle_shares import accept_shares, cancel_shares, propose_share
 from adapter.settlement import (
     AgreementState,
     AgreementView,
     agreement_view,
     execute,
-    meter_owner,
     parse_command,
-    read,
 )
 
 WIRE_CODES: Mapping[str, str] = {
@@ -43,12 +45,13 @@ WIRE_CODES: Mapping[str, str] = {
     "CANCELLATION_NOT_ALLOWED": "POL_CANCELLATION_NOT_ALLOWED",
 }
 """What a refusal is called on the wire; all others are BIZ_FULFILLMENT_UNAVAILABLE."""
-_NO_CASH = "the buyer's cash, or the allowance on it, does not cover what the trade would hold"
+_NO_MEANS = "the means of a party, or its allowance on them, do not cover what the trade takes"
 _WIRE_MESSAGES: Mapping[str, str] = {
-    "INSUFFICIENT_FUNDS": _NO_CASH,
-    "INSUFFICIENT_ALLOWANCE": _NO_CASH,
+    "INSUFFICIENT_FUNDS": _NO_MEANS,
+    "INSUFFICIENT_ALLOWANCE": _NO_MEANS,
 }
-"""In place of the contract layer's own: what the buyer owns is not the seller's business."""
+"""In place of the contract layer's own: what one party owns is not the other's business."""
+_WIRE_DETAILS = ("participant", "max_trade_kwh")
 _QUANTITY_PATH = f"{CONTRACT_PATH}.roles[?(@.role=='BUYER')].roleInputs.contractedQuantity"
 
 
@@ -64,8 +67,8 @@ def settle_intent(uow: UnitOfWork, intent: Intent, command_id: str, now_ms: int)
 
 def _propose(uow: UnitOfWork, intent: ProposeAgreement, command_id: str, now_ms: int) -> Granted:
     at_ms = intent.window.start_ms
-    provider = _owner(uow, intent.source_meter_id, at_ms)
-    consumer = _owner(uow, intent.target_meter_id, at_ms)
+    provider = owner_of(uow, intent.source_meter_id, at_ms)
+    consumer = owner_of(uow, intent.target_meter_id, at_ms)
     args: dict[str, object] = {
         "contract_id": intent.contract_id,
         "provider": provider,
@@ -85,14 +88,6 @@ def _propose(uow: UnitOfWork, intent: ProposeAgreement, command_id: str, now_ms:
     contract = with_role(intent.contract, filled_role("GRID_OPERATOR", "operator", inputs))
     check_flows(intent, contract, view.terms.wheeling_rate)
     return Granted(inputs, view.until_ms)
-
-
-def _owner(uow: UnitOfWork, meter_id: str, at_ms: int) -> str:
-    owner = meter_owner(uow.ledger, meter_id, at_ms)
-    if owner is None:
-        msg = f"meter {meter_id[:60]!r} has no owner when the trade window begins"
-        raise ContractError("METER_NOT_FOUND", msg)
-    return owner
 
 
 def _view(uow: UnitOfWork, intent: Intent, now_ms: int) -> AgreementView:
@@ -122,7 +117,13 @@ def _accept(uow: UnitOfWork, intent: AcceptAgreement, command_id: str, now_ms: i
 
 
 def _cancel(uow: UnitOfWork, intent: CancelAgreement, command_id: str, now_ms: int) -> Outcome:
-    """Cancel for the provider; where both parties have to agree, that alone may only ask."""
+    """Cancel for the provider; where both parties have to agree, that alone may only ask.
+
+    Of a market all shares are cancelled.
+    """
+    done = cancel_shares(uow, intent, command_id, now_ms)
+    if done is not None:
+        return done
     view = _view(uow, intent, now_ms)
     args: dict[str, object] = {"agreement_no": view.agreement_no}
     command = parse_command(command_id, "agreements", "cancel_agreement", args)
@@ -136,7 +137,9 @@ def _cancel(uow: UnitOfWork, intent: CancelAgreement, command_id: str, now_ms: i
 def _refused(error: ContractError) -> Refused:
     code = WIRE_CODES.get(error.code, "BIZ_FULFILLMENT_UNAVAILABLE")
     message = _WIRE_MESSAGES.get(error.code, error.message)
-    return Refused(code, message, {"code": error.code, "message": message})
+    shown = {name: error.details[name] for name in _WIRE_DETAILS if name in error.details}
+    cause = {"code": error.code, "message": message} | ({"details": shown} if shown else {})
+    return Refused(code, message, cause)
 
 
 def _over_cap(intent: ProposeAgreement, room: Energy) -> Refused:
@@ -157,23 +160,9 @@ def _max_trade(uow: UnitOfWork, intent: ProposeAgreement, now_ms: int) -> Energy
     known = agreement_view(uow.ledger, intent.caller, intent.contract_id, now_ms)
     is_proposed = known is not None and known.state is AgreementState.PROPOSED
     own = Energy(known.terms.energy) if known is not None and is_proposed else Energy(0)
-    slots = intent.window.epochs()
-
-    def room(meter_id: str, side: str, slot: int | None = None) -> int | None:
-        owner = _owner(uow, meter_id, intent.window.start_ms)
-        args = {"meter_id": meter_id} | ({} if slot is None else {"slot": slot})
-        cap = read(uow.ledger, "registry", "get_trade_caps", args, owner, now_ms)[side]
-        return Energy.from_kwh(cap["room"]).micro_kwh if cap["capped"] else None
-
-    rooms = []
-    for meter_id, side in ((intent.source_meter_id, "SELL"), (intent.target_meter_id, "BUY")):
-        whole = room(meter_id, side)
-        if whole is not None:
-            rooms.append(whole)
-        else:
-            parts = [room(meter_id, side, slot) for slot in slots]
-            rooms += [part * len(slots) for part in parts if part is not None]
-    return Energy(min(rooms)) + own
+    meters = ((intent.source_meter_id, SELL), (intent.target_meter_id, BUY))
+    rooms = [room_left(uow, meter, side, intent.window, now_ms) for meter, side in meters]
+    return Energy(min(room for room in rooms if room is not None)) + own
 
 
 _Call = Callable[[UnitOfWork, Any, str, int], Outcome]
@@ -181,4 +170,6 @@ _CALLS: Mapping[type, _Call] = {
     ProposeAgreement: _propose,
     AcceptAgreement: _accept,
     CancelAgreement: _cancel,
+    ProposeShare: propose_share,
+    AcceptShares: accept_shares,
 }

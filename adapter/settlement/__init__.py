@@ -8,10 +8,10 @@ from adapter.settlement.agreement_rows import (
     CapSnapshot,
     Deviation,
     DeviationKind,
-    Terms,
     Transaction,
     TransactionState,
 )
+from adapter.settlement.agreement_terms import Terms
 from adapter.settlement.anchor_due import due_anchor
 from adapter.settlement.apply import (
     Receipt,
@@ -29,7 +29,12 @@ from adapter.settlement.blocks import Block
 from adapter.settlement.canonical import CanonicalError, canonical_bytes
 from adapter.settlement.commands import Argument, Command, Function, Read
 from adapter.settlement.contracts.account_reads import balance
-from adapter.settlement.contracts.parties import acts_for, holds_role, meter_owner
+from adapter.settlement.contracts.parties import (
+    acts_for,
+    holds_role,
+    meter_capacity,
+    meter_owner,
+)
 from adapter.settlement.contracts.readings import reading_bytes
 from adapter.settlement.contracts.upkeep import epochs_to_clear
 from adapter.settlement.contracts.visibility import sees_event
@@ -37,7 +42,7 @@ from adapter.settlement.countersigners import represents_somebody
 from adapter.settlement.events import EVENTS, Event, EventType
 from adapter.settlement.events import to_wire as event_to_wire
 from adapter.settlement.functions import FUNCTIONS, READS
-from adapter.settlement.journal import entry_events, entry_hash
+from adapter.settlement.journal import broken_link, entry_events, entry_hash
 from adapter.settlement.proof_search import NoTradeError, prove
 from adapter.settlement.proof_stories import ProofError
 from adapter.settlement.proofs import Proven, check_proof
@@ -68,6 +73,7 @@ from adapter.settlement.views import (
     AllocationView,
     agreement_view,
     ledger_summary,
+    market_views,
 )
 
 __all__ = [
@@ -118,6 +124,7 @@ __all__ = [
     "all_events",
     "apply",
     "balance",
+    "broken_link",
     "canonical_bytes",
     "check_proof",
     "check_root",
@@ -134,6 +141,8 @@ __all__ = [
     "holds_role",
     "last_statement",
     "ledger_summary",
+    "market_views",
+    "meter_capacity",
     "meter_owner",
     "parse_command",
     "parse_statement",

@@ -19,7 +19,7 @@ from adapter.domain.tariff_walk import LATEST_MS, MAX_CHECKS, walk
 from adapter.domain.wall_clock import DAY_MS
 from adapter.domain.zones import find_zone
 from adapter.settlement import units
-from adapter.settlement.agreement_rows import Terms
+from adapter.settlement.agreement_terms import Terms
 from adapter.settlement.canonical import canonical_bytes, parse_canonical
 from adapter.settlement.kinds import Kind
 from adapter.settlement.refusals import invalid, refusal
@@ -131,7 +131,7 @@ def check_tariff(terms: Terms) -> None:
             for start_ms in window.epochs()
         ]
         walk(tariff.tariff, window, quarters, tariff.zone, max_checks=WORK_MAX)
-        held = cash_needed(terms, terms.energy)
+        held = sum(cash_needed(terms, terms.energy).values())
     except TariffError as error:
         raise invalid("tariff", error.message) from None
     if not 0 < held <= MONEY_MAX_MICRO:
@@ -143,13 +143,13 @@ def check_tariff(terms: Terms) -> None:
         raise refusal("INVALID_PRICE", "the seller fee is above the lowest price of the tariff")
 
 
-def cash_needed(terms: Terms, energy: int) -> int:
-    """Return the cash that covers every delivery of up to `energy`, one ceiling per leg.
+def cash_needed(terms: Terms, energy: int) -> dict[str, int]:
+    """Return the cash by payer that covers every delivery of up to `energy`, a ceiling per leg.
 
     Raises:
         TariffError: the tariff takes too much work; `check_tariff` has refused it.
     """
-    held = units.cash_hold(energy, terms.rates)
+    price = units.cash_hold(energy, terms.rates._replace(wheeling=0))
     if terms.tariff and energy:
-        held += agreed(terms.tariff).terms.hold(terms.window, Energy(energy))
-    return held
+        price += agreed(terms.tariff).terms.hold(terms.window, Energy(energy))
+    return terms.by_payer(price, units.ceiling(energy, terms.rates.wheeling))

@@ -3,16 +3,16 @@
 Source: settlement specification, section 11.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import ClassVar
 
-from adapter.domain.instants import EPOCH_MS, DeliveryInterval
+from adapter.settlement.agreement_terms import Terms, TradeSide
 from adapter.settlement.rows import interval_key, padded
 from adapter.settlement.state import Index, Row
-from adapter.settlement.units import Legs, Rates
+from adapter.settlement.units import Legs
 
 
 class AgreementState(StrEnum):
@@ -103,13 +103,6 @@ TRANSACTION_TRANSITIONS: Mapping[TransactionState, Mapping[TransactionStep, Tran
 )
 
 
-class TradeSide(StrEnum):
-    """The side of a meter in a trade; also the bucket of its cap account."""
-
-    SELL = "SELL"
-    BUY = "BUY"
-
-
 class DeviationKind(StrEnum):
     """What differed from the contract."""
 
@@ -119,50 +112,6 @@ class DeviationKind(StrEnum):
     """Generation left over, per meter and interval."""
     MISSING_READING = "MISSING_READING"
     CORRECTION = "CORRECTION"
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What an agreement fixes; a superseding proposal replaces all of it."""
-
-    contract_id: str
-    provider: str
-    consumer: str
-    source_meter: str
-    target_meter: str
-    energy: int
-    """Contracted quantity."""
-    price: int
-    """0 under a tariff."""
-    wheeling_rate: int
-    buyer_fee: int
-    seller_fee: int
-    start_ms: int
-    end_ms: int
-    deadline_ms: int
-    """Readings stored later do not count."""
-    basis: str
-    tariff: str = ""
-    """Canonical text of a tariff with its zone and VAT treatment; empty: the price is fixed."""
-
-    @property
-    def window(self) -> DeliveryInterval:
-        """Return the delivery window."""
-        return DeliveryInterval(self.start_ms, self.end_ms)
-
-    @property
-    def rates(self) -> Rates:
-        """Return the prices per kWh."""
-        return Rates(self.price, self.wheeling_rate, self.buyer_fee, self.seller_fee)
-
-    @property
-    def starts(self) -> range:
-        """Return the starts of the 15-minute intervals of the window."""
-        return range(self.start_ms, self.end_ms, EPOCH_MS)
-
-    def meter(self, side: TradeSide) -> str:
-        """Return the meter of a side."""
-        return self.source_meter if side is TradeSide.SELL else self.target_meter
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +190,8 @@ class Agreement(Row):
     cancel_asked_by: str = ""
     superseded: bool = False
     """Another proposal of the same contract id came in its place."""
+    market_hold: str = ""
+    """What a market holds for the wheeling of energy that it sells; `cash_hold` is the buyer's."""
 
     @property
     def key(self) -> str:
@@ -251,6 +202,33 @@ class Agreement(Row):
     def purpose(self) -> str:
         """Return what its holds are for."""
         return f"agreement:{self.agreement_no}"
+
+    @property
+    def market_contract(self) -> str:
+        """Return what all shares of a market's contract have in common; empty without a market."""
+        if not self.terms.market:
+            return ""
+        return contract_value(self.caller, self.terms.contract_id.rpartition("#")[0])
+
+    @property
+    def market_purpose(self) -> str:
+        """Return what energy is held for that a market bought and has not passed on yet."""
+        return f"market:{self.market_contract}"
+
+    @property
+    def cash_holds(self) -> dict[str, str]:
+        """Return the holds of cash by payer, in the order of `Terms.by_payer`; empty: none."""
+        payers = self.terms.by_payer(0, 0)
+        return dict(zip(payers, (self.cash_hold, self.market_hold), strict=False))
+
+    def with_cash_holds(self, holds: Mapping[str, str]) -> "Agreement":
+        """Return the agreement with other holds of cash."""
+        market = "" if self.terms.market == self.terms.consumer else self.terms.market
+        return replace(
+            self,
+            cash_hold=holds.get(self.terms.consumer, ""),
+            market_hold=holds.get(market, ""),
+        )
 
     @property
     def is_live(self) -> bool:
@@ -287,10 +265,13 @@ class Agreement(Row):
         return self.terms.energy - self.progress(side).allocated
 
     def with_progress(self, side: TradeSide, progress: SideProgress) -> "Agreement":
-        """Return the agreement with another progress of one side."""
-        if side is TradeSide.SELL:
-            return replace(self, seller=progress)
-        return replace(self, buyer=progress)
+        """Return the agreement with another progress of the sides for which a meter counts."""
+        sides = self.terms.counted_by(side)
+        return replace(
+            self,
+            seller=progress if TradeSide.SELL in sides else self.seller,
+            buyer=progress if TradeSide.BUY in sides else self.buyer,
+        )
 
     def indexes(self) -> tuple[Index, ...]:
         """List it under its key, its meters and parties, and while something is to do for it."""
@@ -301,10 +282,12 @@ class Agreement(Row):
         ]
         if not self.superseded:
             found.append(Index("contract", contract_value(self.caller, terms.contract_id)))
+            if terms.market:
+                found.append(Index("market", self.market_contract, number))
         if self.is_live:
-            found += [Index("live", terms.source_meter), Index("live", terms.target_meter)]
+            found += [Index("live", terms.meter(side)) for side in terms.metered]
             found += [Index("live_of", terms.provider), Index("live_of", terms.consumer)]
-        for side in TradeSide:
+        for side in terms.metered:
             if self.is_running and self.progress(side).done_to_ms < terms.end_ms:
                 found.append(Index(f"open_{side}", terms.meter(side)))
         if self.due_ms is not None:
@@ -327,7 +310,9 @@ class Allocation(Row):
     agreement_no: int
     start_ms: int
     source_meter: str
+    """Empty: a market."""
     target_meter: str
+    """Empty: a market."""
     seller: int | None = None
     buyer: int | None = None
     seller_held: int = 0
@@ -340,10 +325,18 @@ class Allocation(Row):
 
     def indexes(self) -> tuple[Index, ...]:
         """List it with its agreement and with the intervals of both meters."""
+        meters = (("interval", self.source_meter), ("target", self.target_meter))
         return (
             Index("agreement", padded(self.agreement_no), padded(self.start_ms)),
-            Index("interval", interval_key(self.source_meter, self.start_ms)),
-            Index("target", interval_key(self.target_meter, self.start_ms)),
+            *(Index(name, interval_key(meter, self.start_ms)) for name, meter in meters if meter),
+        )
+
+    def with_part(self, sides: Sequence[TradeSide], part: int) -> "Allocation":
+        """Return the row with another quantity of some sides."""
+        return replace(
+            self,
+            seller=part if TradeSide.SELL in sides else self.seller,
+            buyer=part if TradeSide.BUY in sides else self.buyer,
         )
 
 
@@ -390,6 +383,11 @@ class Transaction(Row):
     def key(self) -> str:
         """Return the number."""
         return padded(self.transaction_no)
+
+    @property
+    def legs(self) -> Legs:
+        """Return its money, once it is settled."""
+        return Legs(self.value, self.wheeling, self.buyer_fee, self.seller_fee, self.vat)
 
     def indexes(self) -> tuple[Index, ...]:
         """List it with its agreement and parties, and while it waits for settlement."""

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adapter.settlement import events
 from adapter.settlement.canonical import digest, parse_canonical
@@ -33,6 +33,9 @@ from adapter.settlement.rows import Genesis, Opened, Reply
 from adapter.settlement.state import Changes, Entry, Head, LedgerStore
 from adapter.settlement.trails import trails
 from adapter.settlement.work import Work
+
+if TYPE_CHECKING:
+    from adapter.settlement.sharding import ClearBooks
 
 _COMMAND_ID = text_kind("a command id", COMMAND_ID_MAX)
 
@@ -142,6 +145,7 @@ def execute(
     now_ms: int,
     *,
     on_behalf_of: str | None = None,
+    clear_books: "ClearBooks | None" = None,
 ) -> Receipt:
     """Do a command and write it, or do nothing at all.
 
@@ -151,6 +155,7 @@ def execute(
         actor: subscriber or user whose signature or token the edge has checked.
         now_ms: the time of the command.
         on_behalf_of: the user that the actor represents.
+        clear_books: where books are cleared; None: in this process.
 
     Raises:
         ContractError: the first refusal by precedence; nothing has been written.
@@ -162,7 +167,9 @@ def execute(
     before = ledger.get(Reply, f"{actor}|{command.id}")
     if before is not None:
         return _replayed(ledger, before, fingerprint)
-    result = apply(ledger, command, actor, now_ms, on_behalf_of=on_behalf_of)
+    result = apply(
+        ledger, command, actor, now_ms, on_behalf_of=on_behalf_of, clear_books=clear_books
+    )
     if result.unchanged:
         return _unchanged(ledger, command, result)
     work = result.work
@@ -199,6 +206,7 @@ def apply(
     now_ms: int,
     *,
     on_behalf_of: str | None = None,
+    clear_books: "ClearBooks | None" = None,
 ) -> Result:
     """Return what a command does to the state; the stored state stays as it is.
 
@@ -211,6 +219,7 @@ def apply(
     seq = head.seq + 1 if head else 0
     user = actor if on_behalf_of is None else on_behalf_of
     work = Work(ledger, seq=seq, actor=actor, user=user, now_ms=now_ms)
+    work.clear_books = clear_books
     _check_opened(work, function)
     args = bind(function.form, function.arguments, command.args)
     if function.precheck is not None:

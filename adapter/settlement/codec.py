@@ -69,4 +69,6 @@ def _part_reader(hint: Any) -> Callable[[Any], Any] | None:
 
 
 def _tuples(value: Any) -> Any:
-    return tuple(_tuples(part) for part in value) if isinstance(value, list) else value
+    if not isinstance(value, list):
+        return value
+    return tuple([_tuples(part) if isinstance(part, list) else part for part in value])

@@ -5,6 +5,7 @@ entry and the leaf of the Merkle tree. Source: settlement specification, section
 """
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -50,6 +51,32 @@ def seal(
         document["blocks"] = [block.to_journal() for block in blocks]
     body = canonical_bytes(document)
     return Entry(document["seq"], document["time"], entry_hash(body), body)
+
+
+def broken_link(entries: Sequence[Entry], seq: int, link: str) -> str | None:
+    """Return where the chain breaks, as `entry N: why`; None when it holds.
+
+    Args:
+        entries: as they are stored, in order.
+        seq: number of the entry before the first of them, -1 before entry 0.
+        link: hash of that entry.
+    """
+    for entry in entries:
+        if entry.seq != seq + 1:
+            return f"entry {seq + 1}: it is missing"
+        if entry_hash(entry.body) != entry.hash:
+            return f"entry {entry.seq}: its bytes are not those that were hashed"
+        if _previous(entry.body) != link:
+            return f"entry {entry.seq}: it does not follow the entry before it"
+        seq, link = entry.seq, entry.hash
+    return None
+
+
+def _previous(body: bytes) -> object:
+    try:
+        return json.loads(body).get("prev")
+    except (ValueError, AttributeError, RecursionError):
+        return None
 
 
 def entry_events(document: Mapping[str, Any]) -> tuple[Event, ...]:

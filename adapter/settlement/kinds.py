@@ -103,7 +103,8 @@ def text_kind(title: str, most: int, least: int = 1) -> Kind:
     def check(name: str, value: Any) -> None:
         if not isinstance(value, str) or not least <= len(value) <= most:
             raise invalid(name, f"{_shown(value)} is not {title} of {least} to {most} characters")
-        if any(unicodedata.category(sign) in ("Cc", "Cs") for sign in value):
+        is_plain = value.isascii() and value.isprintable()  # nearly always, and told at once
+        if not is_plain and any(unicodedata.category(sign) in ("Cc", "Cs") for sign in value):
             raise invalid(name, f"{title} may not hold control characters")
 
     schema = {"type": "string", "minLength": least, "maxLength": most}

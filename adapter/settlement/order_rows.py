@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from adapter.domain.instants import EPOCH_MS
 from adapter.settlement import accounts
-from adapter.settlement.agreement_rows import TradeSide
+from adapter.settlement.agreement_terms import TradeSide
 from adapter.settlement.postings import TransitionError
 from adapter.settlement.rows import padded
 from adapter.settlement.state import Index, Row

@@ -12,10 +12,11 @@ from adapter.settlement.agreement_rows import (
     Allocation,
     CapSnapshot,
     Deviation,
-    Terms,
     Transaction,
     TransactionState,
+    contract_value,
 )
+from adapter.settlement.agreement_terms import Terms
 from adapter.settlement.contracts.payments import effective_state
 from adapter.settlement.contracts.proposals import agreement_of
 from adapter.settlement.rows import Genesis, padded
@@ -79,8 +80,14 @@ class AgreementView:
 
     @property
     def paid(self) -> int:
-        """Return what the buyer has paid so far, all legs."""
-        return sum(p.value + p.vat + p.wheeling + p.buyer_fee for p in self.transactions)
+        """Return what the buyer has paid so far, all legs that it pays."""
+        return sum(self.terms.debits(part.legs)[self.terms.consumer] for part in self.transactions)
+
+    @property
+    def share_meter(self) -> str:
+        """Return the one meter of a market's agreement; empty without a market."""
+        terms = self.terms
+        return terms.meter(terms.metered[0]) if terms.market else ""
 
 
 def agreement_view(
@@ -92,6 +99,14 @@ def agreement_view(
     else:
         agreement = agreement_of(ledger, caller, ref)
     return None if agreement is None else _view(ledger, agreement, now_ms)
+
+
+def market_views(
+    ledger: LedgerStore, caller: str, contract_id: str, now_ms: int
+) -> list[AgreementView]:
+    """Return all shares of a market's contract, in order of number."""
+    shares = ledger.find(Agreement, "market", contract_value(caller, contract_id))
+    return [_view(ledger, agreement, now_ms) for agreement in list(shares)]
 
 
 def _view(ledger: LedgerStore, agreement: Agreement, now_ms: int) -> AgreementView:

@@ -6,7 +6,7 @@ succeeded, so a refusal leaves no trace.
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from adapter.domain.instants import EPOCH_MS, SECOND_MS
 from adapter.settlement import accounts
@@ -41,11 +41,17 @@ from adapter.settlement.state import (
 )
 from adapter.settlement.units import INT64_MAX
 
+if TYPE_CHECKING:
+    from adapter.settlement.sharding import ClearBooks
+
 R = TypeVar("R", bound=Row)
 
 
 class Work:
     """The state as a command sees and changes it."""
+
+    clear_books: "ClearBooks | None" = None
+    """Clears books somewhere else; None: in this process. The result is the same."""
 
     def __init__(
         self, ledger: LedgerStore, *, seq: int, actor: str, user: str, now_ms: int
@@ -186,16 +192,16 @@ class Work:
         if self.account(account_id) is None:
             self.accounts[account_id] = Account(account_id)
 
-    def require(self, account_id: str, amount: int, code: str, what: str) -> None:
+    def require(self, account_id: str, amount: int, code: str, what: str, **details: str) -> None:
         """Check that an account has enough.
 
         Raises:
-            ContractError: `code`, with needed and available.
+            ContractError: `code`, with needed and available, and `details`.
         """
         available = self.available(account_id)
         if available < amount:
             msg = f"{what}: {amount} needed, {available} available, in millionths"
-            raise refusal(code, msg, needed=str(amount), available=str(available))
+            raise refusal(code, msg, needed=str(amount), available=str(available), **details)
 
     def open_holds(self, purpose: str) -> list[Hold]:
         """Return the pending holds for `purpose`, oldest first."""

@@ -8,6 +8,7 @@ the journal, and I22 when everything is over nothing is held.
 """
 
 from collections import defaultdict
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -17,7 +18,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from adapter.domain.errors import ContractError
-from adapter.settlement import Receipt, due_commands, execute, parse_command, state_root, verify
+from adapter.settlement import (
+    LedgerStore,
+    Receipt,
+    due_commands,
+    execute,
+    parse_command,
+    state_root,
+    verify,
+)
 from adapter.settlement.accounts import asset_of, is_system
 from adapter.settlement.agreement_rows import Agreement
 from adapter.settlement.contracts.order_book import order_now
@@ -75,10 +84,13 @@ def decimal(micro: int) -> Decimal:
 class Ledgers(RuleBasedStateMachine):
     """Random commands on two stores and the model."""
 
+    second: Callable[[], LedgerStore] = staticmethod(sqlite_ledger)
+    """Gives the other, empty ledger; on PostgreSQL see `test_ledgers_on_postgres`."""
+
     @initialize()
     def open(self) -> None:
         """Set up three users with a strong meter each."""
-        self.worlds = [World(MemoryLedger()), World(sqlite_ledger())]
+        self.worlds = [World(MemoryLedger()), World(self.second())]
         for world in self.worlds:
             world.open(GENESIS)
             for user in PROSUMERS:

@@ -7,6 +7,7 @@ model rounds by itself); at the end I22 nothing stays held, and the journal repl
 """
 
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -15,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from adapter.domain.errors import ContractError
 from adapter.domain.quantities import to_text
-from adapter.settlement import Receipt, execute, parse_command, state_root, verify
+from adapter.settlement import LedgerStore, Receipt, execute, parse_command, state_root, verify
 from adapter.settlement.accounts import asset_of, is_system
 from adapter.settlement.pool_rows import PoolOffer
 from adapter.settlement.rows import Reading, interval_key, padded
@@ -44,10 +45,13 @@ WHICH = st.integers(0, 4)
 class Pools(RuleBasedStateMachine):
     """Random commands on two stores and the model."""
 
+    second: Callable[[], LedgerStore] = staticmethod(sqlite_ledger)
+    """Gives the other, empty ledger; on PostgreSQL see `test_ledgers_on_postgres`."""
+
     @initialize(auto_mint=st.booleans())
     def open(self, auto_mint: bool) -> None:
         """Set up three users with a strong meter each."""
-        self.worlds = [World(MemoryLedger()), World(sqlite_ledger())]
+        self.worlds = [World(MemoryLedger()), World(self.second())]
         rates = {name: to_text(rate) for name, rate in RATES.items()}
         genesis = settled_with(auto_mint=auto_mint, **rates)
         genesis["roles"] = {**GENESIS["roles"], "POOL_OPERATOR": ["pool-op"]}

@@ -13,6 +13,8 @@ from tests.unit.settlement.world import EPOCH, GENESIS, NOON, World, sqlite_ledg
 PROSUMERS = ("ann", "ben", "eve")
 CONSUMERS = ("cat",)
 USERS = (*PROSUMERS, *CONSUMERS)
+MARKET = "fair"
+"""A market: a user without a meter."""
 CAPACITY_KW = 40
 BEGIN = NOON + EPOCH
 _COMMON: Mapping[str, Any] = {
@@ -56,6 +58,11 @@ def start(variant: int) -> Start:
         world.deposit(user, 500)
     for user in PROSUMERS:
         world.do("pool.add_energy", "pool-op", prosumer=user, amount=20, evidence="stock")
+    world.user(MARKET)
+    world.deposit(MARKET, 500)
+    for user in PROSUMERS:
+        world.do("token.approve", user, spender=MARKET, value=60)
+    world.do("token.approve", "cat", spender=MARKET, value=60, asset="USD")
     world.do("registry.set_representative", "ann", user="ann", subscriber="app")
     world.do("token.approve", "app", "ann", spender="network", value=90, asset="USD")
     return Start(connection.serialize(), dict(world.keys), genesis["settings"])

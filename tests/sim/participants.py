@@ -10,13 +10,14 @@ from nacl.signing import SigningKey
 
 from adapter.domain.quantities import to_text
 from adapter.settlement import FUNCTIONS, LedgerStore, reading_bytes
-from adapter.settlement.agreement_rows import Agreement, TradeSide, Transaction
+from adapter.settlement.agreement_rows import Agreement, Transaction
+from adapter.settlement.agreement_terms import TradeSide
 from adapter.settlement.oracle_rows import Request
 from adapter.settlement.order_rows import Order
 from adapter.settlement.pool_rows import PoolOffer
 from adapter.settlement.rows import Binding, Counter, Reading, User, padded
 from adapter.settlement.state import Row
-from tests.sim.genesis import BEGIN, CAPACITY_KW, PROSUMERS, USERS
+from tests.sim.genesis import BEGIN, CAPACITY_KW, MARKET, PROSUMERS, USERS
 from tests.unit.settlement.world import EPOCH
 
 R = TypeVar("R", bound=Row)
@@ -168,6 +169,8 @@ def _waited_for(who: Participants, now: int) -> list[tuple[str, int]]:
 
 
 def _propose(who: Participants, now: int) -> Call:
+    if who.random.random() < 0.3:
+        return _share(who, now)
     provider = who.random.choice(PROSUMERS)
     consumer = who.someone(*(user for user in USERS if user != provider))
     start = (now // EPOCH + 1 + who.random.choice((0, 0, 1, 2))) * EPOCH
@@ -190,6 +193,32 @@ def _propose(who: Participants, now: int) -> Call:
     )
 
 
+def _share(who: Participants, now: int) -> Call:
+    """Take part in the market of the next window; others are about to as well."""
+    start = (now // EPOCH + 1) * EPOCH
+    user = who.user()
+    exports = user in PROSUMERS and who.random.random() < 0.5
+    who.plans += [_accept] if who.random.random() < 0.9 else []
+    who.plans += [_share, _accept] if who.random.random() < 0.5 else []
+    who.plans += [_reading] * 2
+    sides = {"provider": MARKET, "consumer": user, "target_meter": f"m-{user}"}
+    if exports:
+        sides = {"provider": user, "consumer": MARKET, "source_meter": f"m-{user}"}
+    return who.call(
+        "agreements.create_agreement",
+        who.someone(MARKET, user) if who.random.random() < 0.2 else MARKET,
+        contract_id=f"market-{start // EPOCH}#m-{user}",
+        **sides,
+        energy_amount_kwh=who.amount(),
+        price_per_kwh=who.price(),
+        currency="USD",
+        window={"start": start, "end": start + EPOCH},
+        market_making_fee=who.random.choice(("0", "0.01")),
+        fee_treatment=who.random.choice(("SYMMETRIC", "BUYER_ONLY")),
+        valid_until=start,
+    )
+
+
 def _accept(who: Participants, now: int) -> Call:
     agreement = who.recent(Agreement, "agreement", "PROPOSED")
     if agreement is None and who.is_sensible():
@@ -197,6 +226,8 @@ def _accept(who: Participants, now: int) -> Call:
     number = agreement.agreement_no if agreement else 1
     parties = (agreement.terms.consumer, agreement.terms.provider) if agreement else USERS
     others = [party for party in parties if agreement is None or party != agreement.proposer]
+    if agreement is not None and agreement.terms.market:
+        others = [agreement.terms.market]
     caller = who.someone(*others)
     return who.call("agreements.accept_agreement", caller, agreement_no=number)
 

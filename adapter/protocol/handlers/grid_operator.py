@@ -12,19 +12,29 @@ from typing import Any
 from adapter.domain.errors import WireError
 from adapter.domain.intents import (
     AcceptAgreement,
+    AcceptShares,
     CancelAgreement,
     Granted,
     Outcome,
     ProposeAgreement,
+    ProposeShare,
     Refused,
 )
 from adapter.domain.parties import Side
-from adapter.domain.trade import Ending, OpenRequest, Trade, TradeState
+from adapter.domain.trade import Ending, Trade, TradeState
 from adapter.protocol.actions import Action
 from adapter.protocol.contexts import TERMS_TTL_MS, base_of
-from adapter.protocol.contract import CONTRACT_PATH, filled_role, read_terms, role_of, with_role
+from adapter.protocol.contract import CONTRACT_PATH, filled_role, read_terms, with_role
 from adapter.protocol.decision import Decision, Event, Facts, Lapsed, News, Received, Settled
 from adapter.protocol.envelope import Envelope
+from adapter.protocol.handlers import grid_market
+from adapter.protocol.handlers.operator_terms import (
+    CANCELLATION_TERMS,
+    check_not_taken,
+    check_own_role,
+    outcome_error,
+    pending,
+)
 from adapter.protocol.handlers.shared import (
     answer,
     answer_error,
@@ -39,6 +49,7 @@ from adapter.protocol.handlers.shared import (
     refuse_while_pending,
 )
 from adapter.protocol.lifecycle import Step, advance, allows, illegal, is_final
+from adapter.protocol.market_terms import is_market
 from adapter.protocol.orders import (
     contract_of,
     wheeling_line,
@@ -49,15 +60,6 @@ from adapter.protocol.orders import (
     with_status,
 )
 
-CANCELLATION_TERMS = [
-    {
-        "@type": "beckn:CancellationTerm",
-        "beckn:descriptor": {
-            "@type": "beckn:Descriptor",
-            "schema:name": "Free of charge until the trade window begins, not possible after",
-        },
-    }
-]
 _STEP_OF_NEWS: Mapping[str, Step] = {
     "ACTIVE": Step.DELIVER,
     "COMPLETED": Step.COMPLETE,
@@ -69,13 +71,15 @@ def decide(trade: Trade | None, event: Event, facts: Facts) -> Decision:
     """Return what follows from `event`; see `handlers.decide`."""
     match event:
         case Received(envelope):
-            return _REQUESTS[envelope.action](trade, event, facts)
-        case Settled(cause, _, outcome):
+            about_market = is_market(_contract(trade, envelope))
+            requests = _MARKET_REQUESTS if about_market else _REQUESTS
+            return requests[envelope.action](trade, event, facts)
+        case Settled(cause, intent, outcome):
             assert trade is not None
-            return _OUTCOMES[cause.envelope.action](trade, cause.envelope, outcome, facts)
-        case News():
+            return _OUTCOMES[type(intent)](trade, cause.envelope, outcome, facts)
+        case News(participant=participant):
             assert trade is not None
-            return _tell(trade, event, facts)
+            return (grid_market.tell if participant else _tell)(trade, event, facts)
         case Lapsed():
             assert trade is not None
             lapsed = advance(trade, Step.LAPSE)
@@ -84,17 +88,20 @@ def decide(trade: Trade | None, event: Event, facts: Facts) -> Decision:
             return Decision()
 
 
+def _contract(trade: Trade | None, envelope: Envelope) -> Mapping[str, Any]:
+    """Return the contract that tells the mode: the trade's own, else that of the message."""
+    return envelope.contract if trade is None or trade.order is None else contract_of(trade.order)
+
+
 def _init(trade: Trade | None, received: Received, facts: Facts) -> Decision:
     envelope = received.envelope
-    if facts.taken:
-        msg = f"contract {envelope.contract.get('contractId')!r} is running already"
-        raise WireError("BIZ_INVALID_STATE_TRANSITION", msg, path=f"{CONTRACT_PATH}.contractId")
+    check_not_taken(envelope, facts)
     if trade is None:
         trade = Trade(Side.GRID_OPERATOR, envelope.transaction_id, envelope.bap, envelope.dialect)
     refuse_while_pending(trade, "init")
     if not allows(trade, Step.INIT):
         raise illegal(trade, "init")
-    _check_own_role(envelope, facts)
+    check_own_role(envelope, facts)
     terms = read_terms(envelope.contract, time_zone=facts.time_zone)
     if trade.contract_id not in (None, terms.contract_id):
         msg = f"this transaction is about contract {trade.contract_id!r}"
@@ -119,19 +126,11 @@ def _init(trade: Trade | None, received: Received, facts: Facts) -> Decision:
     return Decision(waiting, intents=(proposal,))
 
 
-def _check_own_role(envelope: Envelope, facts: Facts) -> None:
-    """Nobody names the operator's terms but the operator (R1)."""
-    entry = role_of(envelope.contract, "GRID_OPERATOR")
-    if entry is not None and entry.get("filled"):
-        msg = f"GRID_OPERATOR must be open, {facts.me.subscriber_id} fills it"
-        raise WireError("BIZ_UPDATE_INCONSISTENT", msg, path=f"{CONTRACT_PATH}.roles")
-
-
 def _proposed(trade: Trade, envelope: Envelope, outcome: Outcome, facts: Facts) -> Decision:
-    request = _pending(trade)
+    request = pending(trade)
     done = replace(trade, request=None)
     if isinstance(outcome, Refused):
-        return Decision(done, (answer_error(done, request, facts, _error(outcome)),))
+        return Decision(done, (answer_error(done, request, facts, outcome_error(outcome)),))
     until_ms = facts.now_ms + TERMS_TTL_MS
     if outcome.until_ms is not None:
         until_ms = min(until_ms, outcome.until_ms)
@@ -156,19 +155,17 @@ def _confirm(trade: Trade | None, received: Received, facts: Facts) -> Decision:
     assert trade is not None
     check_confirmable(trade, facts.now_ms)
     check_same_terms(received.envelope.order, current_order(trade))
-    if facts.taken:
-        msg = f"contract {trade.contract_id!r} was asked for again under another transaction"
-        raise WireError("BIZ_UPDATE_INCONSISTENT", msg, path=f"{CONTRACT_PATH}.contractId")
+    check_not_taken(received.envelope, facts)
     intent = AcceptAgreement(trade.peer.subscriber_id, str(trade.contract_id))
     waiting = replace(trade, request=open_request(received.envelope, facts))
     return Decision(waiting, intents=(intent,))
 
 
 def _accepted(trade: Trade, envelope: Envelope, outcome: Outcome, facts: Facts) -> Decision:
-    request = _pending(trade)
+    request = pending(trade)
     done = replace(trade, request=None)
     if isinstance(outcome, Refused):
-        return Decision(done, (answer_error(done, request, facts, _error(outcome)),))
+        return Decision(done, (answer_error(done, request, facts, outcome_error(outcome)),))
     order = with_delivery(current_order(trade), status="ACTIVE", state="PENDING")
     confirmed = advance(replace(done, order=order), Step.CONFIRM)
     return Decision(confirmed, (answer(request, facts, order=order),))
@@ -191,10 +188,10 @@ def _cancel(trade: Trade | None, received: Received, facts: Facts) -> Decision:
 
 
 def _cancelled(trade: Trade, envelope: Envelope, outcome: Outcome, facts: Facts) -> Decision:
-    request = _pending(trade)
+    request = pending(trade)
     done = replace(trade, request=None)
     if isinstance(outcome, Refused):
-        return Decision(done, (answer_error(done, request, facts, _error(outcome)),))
+        return Decision(done, (answer_error(done, request, facts, outcome_error(outcome)),))
     ended = advance(
         replace(done, ended=Ending.CANCELLED, order=with_status(current_order(done), "TERMINATED")),
         Step.CANCEL,
@@ -228,30 +225,21 @@ def _terminated(trade: Trade) -> Mapping[str, Any] | None:
     return None if trade.order is None else with_status(trade.order, "TERMINATED")
 
 
-def _pending(trade: Trade) -> OpenRequest:
-    assert trade.request is not None
-    return trade.request
-
-
-def _error(refused: Refused) -> WireError:
-    details = refused.cause.get("details") or {}
-    return WireError(
-        refused.code,
-        refused.message,
-        path=refused.path,
-        details={k: v for k, v in details.items() if k == "max_trade_kwh"},
-        cause=refused.cause,
-    )
-
-
 _REQUESTS = {
     Action.INIT: _init,
     Action.CONFIRM: _confirm,
     Action.CANCEL: _cancel,
     Action.STATUS: _status,
 }
+_MARKET_REQUESTS = {
+    **_REQUESTS,
+    Action.INIT: grid_market.init,
+    Action.CONFIRM: grid_market.confirm,
+}
 _OUTCOMES = {
-    Action.INIT: _proposed,
-    Action.CONFIRM: _accepted,
-    Action.CANCEL: _cancelled,
+    ProposeAgreement: _proposed,
+    AcceptAgreement: _accepted,
+    CancelAgreement: _cancelled,
+    ProposeShare: grid_market.proposed,
+    AcceptShares: grid_market.accepted,
 }

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from adapter.domain.quantities import to_text
 from adapter.settlement import accounts
-from adapter.settlement.agreement_rows import TradeSide
+from adapter.settlement.agreement_terms import TradeSide
 from adapter.settlement.commands import ReadView
 from adapter.settlement.contracts import parties
 from adapter.settlement.contracts.allowances import allowance_of

@@ -6,13 +6,8 @@ from typing import Annotated, Any
 
 from adapter.domain.quantities import to_text
 from adapter.settlement.agreed_tariff import agreed
-from adapter.settlement.agreement_rows import (
-    Agreement,
-    Allocation,
-    Deviation,
-    Terms,
-    Transaction,
-)
+from adapter.settlement.agreement_rows import Agreement, Allocation, Deviation, Transaction
+from adapter.settlement.agreement_terms import Terms
 from adapter.settlement.commands import ReadView
 from adapter.settlement.contracts.delivery import known_transaction
 from adapter.settlement.contracts.deviation_prices import priced
@@ -108,10 +103,10 @@ def get_agreement(view: ReadView, args: GetAgreement) -> Any:
         "state": str(effective_state(agreement, view.now_ms)),
         "provider": terms.provider,
         "consumer": terms.consumer,
-        "source_meter": terms.source_meter,
-        "target_meter": terms.target_meter,
+        **_meters(terms),
         "energy_amount_kwh": to_text(terms.energy),
         **_price(view, terms),
+        **_fee(view, terms),
         "wheeling_rate": _money(view, terms.wheeling_rate),
         "window": {"start": terms.start_ms, "end": terms.end_ms},
         "delivery_deadline": terms.deadline_ms,
@@ -121,8 +116,14 @@ def get_agreement(view: ReadView, args: GetAgreement) -> Any:
         "allocated_buyer": to_text(agreement.buyer.allocated),
         "settled_quantity": to_text(settled.quantity),
         "energy_moved": to_text(settled.energy),
-        "paid": _money(view, settled.paid.buyer_debit),
+        "paid": _money(view, terms.debits(settled.paid)[terms.consumer]),
     }
+
+
+def _meters(terms: Terms) -> dict[str, str]:
+    """Return the meters of both sides; a market has none."""
+    meters = {"source_meter": terms.source_meter, "target_meter": terms.target_meter}
+    return {name: meter for name, meter in meters.items() if meter}
 
 
 def _price(view: ReadView, terms: Terms) -> dict[str, Any]:
@@ -134,6 +135,14 @@ def _price(view: ReadView, terms: Terms) -> dict[str, Any]:
         "time_zone": known.time_zone,
         "vat_treatment": known.terms.vat.value,
     }
+
+
+def _fee(view: ReadView, terms: Terms) -> dict[str, str]:
+    """Return which party is a market, and what it takes per kWh of this agreement."""
+    if not terms.market:
+        return {}
+    fee = terms.buyer_fee if terms.is_withdrawal else terms.seller_fee
+    return {"market": terms.market, "fee_per_kwh": _money(view, fee)}
 
 
 def get_transaction(view: ReadView, args: GetTransaction) -> Any:

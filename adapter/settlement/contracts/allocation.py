@@ -1,5 +1,7 @@
 """Readings into agreements: shares per interval in time order, and the GRID held for them.
 
+What the one meter of a market's agreement gives counts for both of its sides.
+
 Per meter and side, an interval is allocated when its reading is stored and all earlier intervals
 that have agreements are done, or for one agreement when its deadline has passed. Weights are the
 remaining contracted quantities. A reading counts for an agreement if it was stored after the
@@ -17,8 +19,8 @@ from adapter.settlement.agreement_rows import (
     Deviation,
     DeviationKind,
     SideProgress,
-    TradeSide,
 )
+from adapter.settlement.agreement_terms import TradeSide
 from adapter.settlement.contracts.allocation_rule import share
 from adapter.settlement.contracts.closing import agreement_fields
 from adapter.settlement.postings import Why
@@ -97,7 +99,7 @@ def fix(
         agreement.agreement_no, start_ms, terms.source_meter, terms.target_meter
     )
     part = quantity or 0
-    row = replace(row, seller=part) if side is TradeSide.SELL else replace(row, buyer=part)
+    row = row.with_part(terms.counted_by(side), part)
     work.put(row)
     done = agreement.progress(side)
     progress = SideProgress(

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 from adapter.domain.instants import EPOCH_MS
 from adapter.domain.quantities import MAX_MICRO
 from adapter.settlement import accounts
-from adapter.settlement.agreement_rows import CapSnapshot, Terms, TradeSide
+from adapter.settlement.agreement_rows import CapSnapshot
+from adapter.settlement.agreement_terms import Terms, TradeSide
 from adapter.settlement.contracts.parties import check_meter
 from adapter.settlement.kinds import ENERGY_OR_ZERO, ID, INTERVAL, choice_kind
 from adapter.settlement.refusals import invalid, refusal
@@ -85,7 +86,7 @@ def cap_use(reader: Reader, account_id: str) -> CapUse | None:
 
 
 def capped_parts(work: Work, terms: Terms, side: TradeSide) -> list[tuple[str, int]]:
-    """Return the cap accounts that an agreement uses and how much of each.
+    """Return the cap accounts that an agreement uses and how much of each; a market has none.
 
     With PER_SLOT the energy counts evenly over the slots of the window, the units left over in
     the first ones.
@@ -96,6 +97,8 @@ def capped_parts(work: Work, terms: Terms, side: TradeSide) -> list[tuple[str, i
 
 def _parts(scope: str, terms: Terms, side: TradeSide) -> Iterator[tuple[str, int]]:
     meter_id = terms.meter(side)
+    if not meter_id:
+        return
     if scope != "PER_SLOT":
         yield accounts.cap(meter_id, side), terms.energy
         return

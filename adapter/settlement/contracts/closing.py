@@ -15,7 +15,7 @@ from adapter.settlement.agreement_rows import (
 )
 from adapter.settlement.contracts.caps import return_room
 from adapter.settlement.postings import TransitionError, Why
-from adapter.settlement.state import Hold
+from adapter.settlement.state import Hold, Reader
 from adapter.settlement.work import Work
 
 
@@ -57,6 +57,19 @@ def agreement_fields(agreement: Agreement) -> dict[str, object]:
     }
 
 
+def end(work: Work, agreement: Agreement) -> None:
+    """Write an agreement that is over; with the last one of a market its energy is free."""
+    work.put(agreement)
+    if agreement.terms.market and not any(a.is_running for a in shares_of(work, agreement)):
+        for hold in work.open_holds(agreement.market_purpose):
+            work.void(hold.id, Why.EXCESS)
+
+
+def shares_of(reader: Reader, agreement: Agreement) -> list[Agreement]:
+    """Return all agreements of the same market's contract, in order of agreement_no."""
+    return list(reader.find(Agreement, "market", agreement.market_contract))
+
+
 def release(work: Work, agreement: Agreement, why: Why) -> Agreement:
     """Void all holds of an agreement, give its cap room back, and return it without them."""
     return_room(work, agreement.caps_in_use)
@@ -73,7 +86,7 @@ def void_holds(work: Work, agreement: Agreement, why: Why) -> Agreement:
     """Void all holds of an agreement and return it without them."""
     for hold in work.open_holds(agreement.purpose):
         work.void(hold.id, why)
-    return replace(agreement, cap_holds=(), cash_hold="")
+    return replace(agreement, cap_holds=()).with_cash_holds({})
 
 
 def shrink(work: Work, holds: Sequence[Hold], amount: int, why: Why) -> str:
@@ -93,14 +106,14 @@ def shrink(work: Work, holds: Sequence[Hold], amount: int, why: Why) -> str:
 def cancel(work: Work, agreement: Agreement, why: Why, by: str) -> None:
     """End an agreement before delivery."""
     state = next_agreement(agreement.state, AgreementStep.CANCEL)
-    work.put(replace(release(work, agreement, why), state=state))
+    end(work, replace(release(work, agreement, why), state=state))
     work.emit("AgreementCancelled", {**agreement_fields(agreement), "by": by})
 
 
 def expire(work: Work, agreement: Agreement) -> None:
     """End an agreement whose deadline passed with nothing read, or a lapsed proposal."""
     state = next_agreement(agreement.state, AgreementStep.EXPIRE)
-    work.put(replace(release(work, agreement, Why.EXPIRE), state=state))
+    end(work, replace(release(work, agreement, Why.EXPIRE), state=state))
     work.emit("AgreementExpired", agreement_fields(agreement))
 
 

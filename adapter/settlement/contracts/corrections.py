@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from adapter.settlement import accounts
-from adapter.settlement.agreement_rows import TradeSide
+from adapter.settlement.agreement_terms import TradeSide
 from adapter.settlement.contracts.allocation import free_interval, secure
 from adapter.settlement.contracts.minting import check_capacity, known_reading, mint, owe
 from adapter.settlement.contracts.readings import (

@@ -9,7 +9,6 @@ from adapter.settlement.agreement_rows import (
     Agreement,
     AgreementStep,
     Allocation,
-    TradeSide,
     Transaction,
     TransactionState,
     TransactionStep,
@@ -114,9 +113,10 @@ def finish(work: Work, agreement: Agreement) -> Transaction | None:
 
     With nothing read in time on either meter it expires, and None is returned.
     """
-    for side in TradeSide:
+    metered = agreement.terms.metered
+    for side in metered:
         agreement = fix_overdue(work, agreement, side)
-    for side in TradeSide:
+    for side in metered:
         allocate(work, agreement.terms.meter(side), side)
     anything_read = agreement.seller.intervals_read or agreement.buyer.intervals_read
     if not anything_read and agreement.recorded_to_ms == agreement.terms.start_ms:

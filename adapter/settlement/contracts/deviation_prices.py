@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from adapter.settlement.agreement_rows import Agreement
+from adapter.settlement.agreement_terms import TradeSide
 from adapter.settlement.units import value
 
 
@@ -41,8 +42,12 @@ def priced(agreement: Agreement, *, import_price: int, export_price: int) -> Pre
         export_price: what the buyer's utility gives per kWh, in millionths.
     """
     paid = agreement.settled
-    short = max(0, paid.quantity - agreement.seller.allocated)
-    left = max(0, paid.quantity - agreement.buyer.allocated)
+
+    def missed(side: TradeSide) -> int:
+        metered = side in agreement.terms.metered  # a market has no utility
+        return max(0, paid.quantity - agreement.progress(side).allocated) if metered else 0
+
+    short, left = missed(TradeSide.SELL), missed(TradeSide.BUY)
     bought, sold = value(short, import_price), value(left, export_price)
     return Preview(
         buyer=sold - paid.value,

@@ -21,6 +21,7 @@ from adapter.settlement.agreement_rows import (
 )
 from adapter.settlement.contracts import closing
 from adapter.settlement.contracts.delivery import known_transaction, unassigned
+from adapter.settlement.contracts.market_energy import check_turn, energy_for
 from adapter.settlement.contracts.payments import check_open, finish_settled, settle
 from adapter.settlement.contracts.proposals import check_party, known_agreement
 from adapter.settlement.kinds import ENERGY_OR_ZERO, NUMBER, REASON, choice_kind
@@ -95,6 +96,8 @@ def resolve_dispute(work: Work, args: ResolveDispute) -> Mapping[str, Any]:
         msg = f"transaction {transaction.transaction_no} is {transaction.state}, not DISPUTED"
         raise refusal("INVALID_TRANSITION", msg)
     outcome = Outcome(args.outcome)
+    if outcome is not Outcome.VOID:
+        check_turn(work, agreement)
     quantity = _QUANTITIES[outcome](work, agreement, transaction, args.quantity)
     work.emit(
         "DisputeResolved",
@@ -133,7 +136,7 @@ def _amended(work: Work, agreement: Agreement, part: Transaction, quantity: int 
     """
     assert quantity is not None
     contracted = unassigned(work, agreement, part.key)
-    held = sum(hold.amount for hold in _holds(work, agreement, accounts.GRID))
+    held = energy_for(work, agreement).most
     for most, what in ((contracted, "contracted"), (held, "held for the agreement")):
         if quantity > most:
             msg = f"{quantity} wanted, {most} {what}, in millionths of a kWh"
@@ -147,9 +150,8 @@ _QUANTITIES: Mapping[Outcome, _Quantity] = MappingProxyType(
 """What each outcome pays."""
 
 
-def _holds(work: Work, agreement: Agreement, asset: str) -> list[Hold]:
-    holds = work.open_holds(agreement.purpose)
-    return [hold for hold in holds if accounts.asset_of(hold.account) == asset]
+def _holds(work: Work, agreement: Agreement, account: str) -> list[Hold]:
+    return [hold for hold in work.open_holds(agreement.purpose) if hold.account == account]
 
 
 def _void(work: Work, agreement: Agreement, transaction: Transaction) -> None:
@@ -162,10 +164,10 @@ def _void(work: Work, agreement: Agreement, transaction: Transaction) -> None:
     if after.open_parts or rest.recorded_to_ms < rest.terms.end_ms:
         work.put(_without_part(work, rest, transaction))
     elif before.quantity:
-        finish_settled(work, replace(closing.void_holds(work, rest, Why.DISPUTE), cash_hold=""))
+        finish_settled(work, closing.void_holds(work, rest, Why.DISPUTE))
     else:
         state_after = closing.next_agreement(rest.state, AgreementStep.VOID_ALL)
-        work.put(replace(closing.release(work, rest, Why.DISPUTE), state=state_after))
+        closing.end(work, replace(closing.release(work, rest, Why.DISPUTE), state=state_after))
         work.emit("AgreementCancelled", {**closing.agreement_fields(rest), "by": work.actor})
 
 
@@ -175,11 +177,14 @@ def _without_part(work: Work, agreement: Agreement, part: Transaction) -> Agreem
         Allocation, "agreement", agreement.key, Span(padded(part.start_ms), padded(part.end_ms))
     )
     held = sum(row.seller_held for row in rows)
-    closing.shrink(work, _holds(work, agreement, accounts.GRID), held, Why.DISPUTE)
+    seller = accounts.main(agreement.terms.provider, accounts.GRID)
+    closing.shrink(work, _holds(work, agreement, seller), held, Why.DISPUTE)
     found = work.find(Transaction, "agreement", agreement.key)
     voided = sum(t.settle_quantity for t in found if t.state is TransactionState.VOIDED)
-    terms, paid = agreement.terms, agreement.settled.paid
-    needed = cash_needed(terms, terms.energy - voided) - paid.buyer_debit
-    cash = _holds(work, agreement, work.genesis.currency)
-    excess = sum(hold.amount for hold in cash) - needed
-    return replace(agreement, cash_hold=closing.shrink(work, cash, excess, Why.DISPUTE))
+    terms = agreement.terms
+    paid, left = terms.debits(agreement.settled.paid), {}
+    for payer, needed in cash_needed(terms, terms.energy - voided).items():
+        cash = _holds(work, agreement, accounts.main(payer, work.genesis.currency))
+        excess = sum(hold.amount for hold in cash) - (needed - paid[payer])
+        left[payer] = closing.shrink(work, cash, excess, Why.DISPUTE)
+    return agreement.with_cash_holds(left)

@@ -3,7 +3,7 @@
 The only place where energy is paid. Source: settlement specification, section 9.3.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from adapter.settlement import accounts
@@ -21,7 +21,9 @@ class Trade(NamedTuple):
     energy: int
     """GRID to move; the seller's holds cover it."""
     legs: Legs
-    """Money; the buyer's hold covers it."""
+    """Money; the holds of who pays cover it."""
+    market: str = ""
+    """One of both as the counterparty of a market: it earns the fees and pays the wheeling."""
 
 
 class Rest(NamedTuple):
@@ -29,26 +31,36 @@ class Rest(NamedTuple):
 
     released: int
     """Cash that is free again, or held anew."""
-    cash_hold: str
-    """The hold for what is still to come; empty if there is none."""
+    cash_holds: Mapping[str, str]
+    """By payer the hold for what is still to come; empty if there is none."""
 
 
 def settle_dvp(
-    work: Work, trade: Trade, grid_holds: Sequence[Hold], cash_hold: str, *, more_to_come: bool
+    work: Work,
+    trade: Trade,
+    grid_holds: Sequence[Hold],
+    cash_holds: Mapping[str, str],
+    *,
+    more_to_come: bool,
 ) -> Rest:
-    """Move energy from the seller's holds and pay all legs from the buyer's hold.
+    """Move energy from the seller's holds and pay all legs from the holds of their payers.
 
-    With `more_to_come` what is left of both stays held, as new holds; else it is released.
+    With `more_to_come` what is left of all stays held, as new holds; else it is released.
     """
-    _move_energy(work, trade, grid_holds, keep=more_to_come)
-    if not cash_hold:  # earlier parts used all of it, so this one costs nothing
-        assert not trade.legs.buyer_debit
-        return Rest(0, "")
-    hold = work.known_hold(cash_hold)
-    released = _pay(work, trade, hold)
-    if not more_to_come or not released:
-        return Rest(released, "")
-    return Rest(released, work.hold(hold.account, released, hold.purpose, hold.until_ms))
+    passes_on = trade.market == trade.seller  # what others take is held with it
+    _move_energy(work, trade, grid_holds, keep=more_to_come or passes_on)
+    released, left = 0, dict(cash_holds)
+    for payer, hold_id in cash_holds.items():
+        legs = [(target, amount) for by, target, amount in _payments(work, trade) if by == payer]
+        if not hold_id:  # earlier parts used all of it, so this one costs nothing
+            assert not legs
+            continue
+        hold = work.known_hold(hold_id)
+        rest = work.post(hold_id, legs) if legs else work.void(hold_id, Why.EXCESS)
+        keep = rest and more_to_come
+        left[payer] = work.hold(hold.account, rest, hold.purpose, hold.until_ms) if keep else ""
+        released += rest
+    return Rest(released, left)
 
 
 def _move_energy(work: Work, trade: Trade, holds: Sequence[Hold], *, keep: bool) -> None:
@@ -69,18 +81,17 @@ def _move_energy(work: Work, trade: Trade, holds: Sequence[Hold], *, keep: bool)
         work.emit("Transfer", fields)
 
 
-def _pay(work: Work, trade: Trade, hold: Hold) -> int:
-    """Post the cash legs and return what they leave of the hold."""
+def _payments(work: Work, trade: Trade) -> list[tuple[str, str, int]]:
+    """Return payer, account and amount of the cash legs, in the order of their postings."""
     genesis, legs = work.genesis, trade.legs
     seller = accounts.main(trade.seller, genesis.currency)
-    fees = accounts.fees(genesis.platform, genesis.currency)
+    fees = accounts.fees(trade.market or genesis.platform, genesis.currency)
     wheeling = accounts.wheeling(genesis.grid_operator, genesis.currency)
-    posted = [
-        (seller, legs.value - legs.seller_fee),
-        (fees, legs.seller_fee),
-        (wheeling, legs.wheeling),
-        (fees, legs.buyer_fee),
-        (seller, legs.vat),
+    paid = [
+        (trade.buyer, seller, legs.value - legs.seller_fee),
+        (trade.buyer, fees, legs.seller_fee),
+        (trade.market or trade.buyer, wheeling, legs.wheeling),
+        (trade.buyer, fees, legs.buyer_fee),
+        (trade.buyer, seller, legs.vat),
     ]
-    used = [(account, amount) for account, amount in posted if amount]
-    return work.post(hold.id, used) if used else work.void(hold.id, Why.EXCESS)
+    return [one for one in paid if one[2]]

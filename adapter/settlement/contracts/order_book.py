@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from adapter.domain.instants import EPOCH_MS
-from adapter.settlement.agreement_rows import TradeSide
+from adapter.settlement.agreement_terms import TradeSide
 from adapter.settlement.block_views import BlockReader, order_end
 from adapter.settlement.order_rows import (
     GOOD_TILL_TIME,

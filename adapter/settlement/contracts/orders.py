@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from adapter.domain.instants import EPOCH_MS, SECOND_MS
 from adapter.settlement import accounts, units
-from adapter.settlement.agreement_rows import TradeSide
+from adapter.settlement.agreement_terms import TradeSide
 from adapter.settlement.contracts import caps
 from adapter.settlement.contracts.order_book import (
     best_own,

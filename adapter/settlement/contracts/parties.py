@@ -69,7 +69,7 @@ def verify(reader: Reader, *users: str) -> None:
     """
     for user in users:
         if not is_verified(reader, user):
-            raise refusal("USER_NOT_VERIFIED", f"{user} is not registered and ACTIVE")
+            raise refusal("USER_NOT_VERIFIED", f"{user} is not registered and ACTIVE", user=user)
 
 
 def check_meter(reader: Reader, meter_id: str) -> None:
@@ -99,6 +99,12 @@ def meter_owner(reader: Reader, meter_id: str, at_ms: int) -> str | None:
     """Return the owner of a meter at an instant, None when it has none or is unknown."""
     binding = binding_at(reader, meter_id, at_ms)
     return binding.owner if binding else None
+
+
+def meter_capacity(reader: Reader, meter_id: str, at_ms: int) -> int:
+    """Return the power of a meter at an instant in 10^-6 kW, 0 when nobody owns it then."""
+    binding = binding_at(reader, meter_id, at_ms)
+    return binding.capacity_micro_kw if binding else 0
 
 
 def live_agreements(reader: Reader, meter_id: str) -> list[Agreement]:

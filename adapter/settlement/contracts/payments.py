@@ -7,23 +7,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, NamedTuple
 
-from adapter.settlement import accounts, units
+from adapter.settlement import units
 from adapter.settlement.agreement_rows import (
     Agreement,
     AgreementState,
     AgreementStep,
     DeviationKind,
     Settled,
-    TradeSide,
     Transaction,
     TransactionState,
     TransactionStep,
 )
+from adapter.settlement.agreement_terms import TradeSide
 from adapter.settlement.contracts import closing, tariff_parts
 from adapter.settlement.contracts.allocation import note
 from adapter.settlement.contracts.caps import return_room
 from adapter.settlement.contracts.delivery import known_transaction
 from adapter.settlement.contracts.dvp import Trade, settle_dvp
+from adapter.settlement.contracts.market_energy import (
+    check_turn,
+    energy_for,
+    keep_for_withdrawals,
+)
 from adapter.settlement.contracts.parties import holds_role
 from adapter.settlement.contracts.proposals import check_party, known_agreement
 from adapter.settlement.kinds import MONEY_OR_ZERO, NUMBER
@@ -46,7 +51,7 @@ class SettlePayment:
 
 
 def settle_payment(work: Work, args: SettlePayment) -> Mapping[str, Any]:
-    """Settle once the dispute window is over."""
+    """Settle once the dispute window is over; a market's withdrawals after all of its exports."""
     transaction = known_transaction(work, args.transaction_no)
     agreement = known_agreement(work, transaction.agreement_no)
     if work.user != work.actor or not holds_role(work, Role.ORACLE_OPERATOR, work.actor):
@@ -56,6 +61,7 @@ def settle_payment(work: Work, args: SettlePayment) -> Mapping[str, Any]:
         until_ms = transaction.dispute_until_ms
         msg = f"the dispute window ends at {until_ms}"
         raise refusal("DISPUTE_WINDOW_OPEN", msg, retry_at=until_ms)
+    check_turn(work, agreement)
     legs = legs_due(work, agreement, transaction)
     for name, expected, due in (
         ("value", args.value, legs.value),
@@ -108,16 +114,13 @@ def settle(work: Work, agreement: Agreement, transaction: Transaction) -> None:
     """Post everything that settlement means, in one entry."""
     terms, before = agreement.terms, agreement.settled
     is_last = is_last_part(agreement)
-    grid_holds = [
-        hold
-        for hold in work.open_holds(agreement.purpose)
-        if accounts.asset_of(hold.account) == accounts.GRID
-    ]
+    held = energy_for(work, agreement)
     quantity = before.quantity + transaction.settle_quantity
-    energy = min(sum(hold.amount for hold in grid_holds), quantity - before.energy)
+    energy = min(held.most, quantity - before.energy)
     legs = legs_due(work, agreement, transaction)
-    trade = Trade(terms.provider, terms.consumer, energy, legs)
-    rest = settle_dvp(work, trade, grid_holds, agreement.cash_hold, more_to_come=not is_last)
+    trade = Trade(terms.provider, terms.consumer, energy, legs, terms.market)
+    rest = settle_dvp(work, trade, held.holds, agreement.cash_holds, more_to_come=not is_last)
+    keep_for_withdrawals(work, agreement, energy)
     paid = before.paid.plus(legs)
     after = Settled(
         recorded=before.recorded,
@@ -126,7 +129,7 @@ def settle(work: Work, agreement: Agreement, transaction: Transaction) -> None:
         open_parts=before.open_parts - 1,
         **paid._asdict(),
     )
-    settled = replace(agreement, settled=after, cash_hold=rest.cash_hold)
+    settled = replace(agreement, settled=after).with_cash_holds(rest.cash_holds)
     _write_transaction(work, transaction, energy, legs)
     deviations = finish_settled(work, settled) if is_last else []
     if not is_last:
@@ -155,7 +158,7 @@ def finish_settled(work: Work, agreement: Agreement) -> list["Shortfall"]:
     if work.settings.cap_scope == "ACTIVE_TOTAL":
         return_room(work, agreement.caps_in_use)
     state = closing.next_agreement(agreement.state, AgreementStep.SETTLE_LAST)
-    work.put(replace(agreement, state=state, caps_in_use=()))
+    closing.end(work, replace(agreement, state=state, caps_in_use=()))
     found = shortfalls(agreement)
     for side, kind, quantity, cause in found:
         note(work, agreement, side, kind, quantity, cause)
@@ -183,7 +186,8 @@ def shortfalls(agreement: Agreement) -> list[Shortfall]:
         Shortfall(TradeSide.SELL, kinds.SELLER_SHORTFALL, not_minted, "not minted"),
         Shortfall(TradeSide.BUY, kinds.BUYER_SHORTFALL, buyer, "consumption"),
     )
-    return [shortfall for shortfall in found if shortfall.quantity > 0]
+    metered = agreement.terms.metered
+    return [one for one in found if one.quantity > 0 and one.side in metered]
 
 
 def _emit_settled(

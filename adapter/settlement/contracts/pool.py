@@ -135,7 +135,7 @@ def buy_energy(work: Work, args: BuyEnergy) -> Mapping[str, Any]:
     )
     cash_hold = work.hold(account, legs.buyer_debit, offer.purpose)
     trade = Trade(offer.seller, buyer, offer.energy, legs)
-    settle_dvp(work, trade, [work.known_hold(offer.hold)], cash_hold, more_to_come=False)
+    settle_dvp(work, trade, [work.known_hold(offer.hold)], {buyer: cash_hold}, more_to_come=False)
     work.put(replace(offer, state=next_offer(offer.state, OfferStep.BUY), buyer=buyer))
     return {"offer_no": offer.offer_no, "trade_id": trade_id}
 

@@ -3,57 +3,40 @@
 Source: settlement specification, section 11.1.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
-from adapter.domain.instants import EPOCH_MS, SECOND_MS
-from adapter.domain.tariff_terms import VatTreatment
-from adapter.settlement import accounts, units
+from adapter.settlement import accounts
 from adapter.settlement.agreed_tariff import (
-    DEFAULT_ZONE,
-    ZONE_OFFSETS,
-    agree_tariff,
     cash_needed,
-    check_tariff,
-    with_zone_offsets,
 )
 from adapter.settlement.agreement_rows import (
     Agreement,
     AgreementState,
     AgreementStep,
     SideProgress,
-    Terms,
-    TradeSide,
     contract_value,
 )
+from adapter.settlement.agreement_terms import Terms, TradeSide
 from adapter.settlement.contracts import caps, closing
 from adapter.settlement.contracts.allocation import allocate
-from adapter.settlement.contracts.allowances import ANY_PLATFORM, allowance_of, use_allowance
+from adapter.settlement.contracts.allowances import use_allowance
+from adapter.settlement.contracts.consent import binding_allowance
 from adapter.settlement.contracts.evidence import (
     SIGNED_CONFIRM,
-    EvidenceError,
-    check_evidence,
 )
 from adapter.settlement.contracts.parties import binding_at, check_meter, is_prosumer, verify
+from adapter.settlement.contracts.proposal_terms import CreateAgreement, terms_of
 from adapter.settlement.kinds import (
-    CONTRACT_ID,
-    CURRENCY,
-    ENERGY,
     ID,
     NUMBER,
-    PRICE,
-    TIME,
-    WINDOW,
-    choice_kind,
     text_kind,
 )
 from adapter.settlement.postings import Why
-from adapter.settlement.refusals import invalid, refusal
-from adapter.settlement.rows import Allowance, MeterKind, Opened, Reading, interval_key, padded
-from adapter.settlement.settings import BASES
+from adapter.settlement.refusals import refusal
+from adapter.settlement.rows import MeterKind, Opened, Reading, interval_key, padded
 from adapter.settlement.state import Reader
-from adapter.settlement.tariff_kind import TARIFF
 from adapter.settlement.work import Work
 
 CONTRACT = "agreements"
@@ -77,77 +60,12 @@ def initialize_agreements(work: Work, args: InitializeAgreements) -> Mapping[str
     return fields
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CreateAgreement:
-    """Propose a forward trade and reserve the trade caps of both meters."""
-
-    contract_id: Annotated[str, CONTRACT_ID]
-    provider: Annotated[str, ID]
-    consumer: Annotated[str, ID]
-    source_meter: Annotated[str, ID]
-    target_meter: Annotated[str, ID]
-    energy_amount_kwh: Annotated[int, ENERGY]
-    price_per_kwh: Annotated[int | None, PRICE] = None
-    """Or a tariff."""
-    currency: Annotated[str, CURRENCY]
-    window: Annotated[Mapping[str, int], WINDOW]
-    delivery_deadline: Annotated[int | None, TIME] = None
-    basis: Annotated[str | None, choice_kind("a settlement basis", BASES)] = None
-    tariff: Annotated[Mapping[str, Any] | None, TARIFF] = None
-    """In place of price_per_kwh; then the basis is DELIVERED."""
-    time_zone: Annotated[str | None, text_kind("an IANA time zone", 40)] = None
-    """Of the tariff's times of day and weekdays; UTC if left out."""
-    vat_treatment: Annotated[str | None, choice_kind("a VAT treatment", VatTreatment)] = None
-    """Whether the tariff's VAT is a leg of its own (EXCLUSIVE, unless told otherwise)."""
-    zone_offsets: Annotated[Sequence[Sequence[int]] | None, ZONE_OFFSETS] = None
-    """What the zone adds to UTC in the window: the host writes it into the command."""
-
-    complete = staticmethod(with_zone_offsets)
-
-
-def check_terms(work: Work, args: CreateAgreement) -> None:
-    """Check the arguments that depend on settings, in signature order.
-
-    Raises:
-        ContractError: INVALID_PRICE, INVALID_INPUT, INVALID_INTERVAL.
-    """
-    _check_price(work, args)
-    if args.currency != work.genesis.currency:
-        raise invalid("currency", f"this ledger settles in {work.genesis.currency} only")
-    if args.window["start"] % EPOCH_MS or args.window["end"] % EPOCH_MS:
-        raise refusal("INVALID_INTERVAL", "window: not on the 15-minute grid")
-    if args.tariff is not None:
-        if args.basis not in (None, "DELIVERED"):
-            raise invalid("basis", "a tariff prices what was delivered, its basis is DELIVERED")
-        if not args.zone_offsets or args.zone_offsets[0][0] != args.window["start"]:
-            raise invalid("zone_offsets", "not those of the window")
-        if args.tariff["currency"] != args.currency:
-            raise invalid("tariff.currency", f"not {args.currency}")
-        check_tariff(_terms(work, args))
-
-
-def _check_price(work: Work, args: CreateAgreement) -> None:
-    settings, price = work.settings, args.price_per_kwh
-    if args.tariff is None:
-        if price is None:
-            raise invalid("price_per_kwh", f"missing: {PRICE.title}, or a tariff")
-        for name in ("time_zone", "vat_treatment", "zone_offsets"):
-            if getattr(args, name) is not None:
-                raise invalid(name, "only with a tariff")
-    elif price is not None:
-        raise invalid("tariff", "stands in place of price_per_kwh, not beside it")
-    seller_fee = settings.seller_fee if args.tariff is None else 0  # else the tariff's check
-    units.check_rates(
-        units.Rates(price or 0, settings.wheeling_rate, settings.buyer_fee, seller_fee)
-    )
-
-
 def create_agreement(work: Work, args: CreateAgreement) -> Mapping[str, Any]:
     """Propose; the same contract id from the same subscriber supersedes while PROPOSED.
 
     The new proposal has a number of its own, so nobody accepts terms it has not seen.
     """
-    terms = _terms(work, args)
+    terms = terms_of(work, args)
     if work.user not in (terms.provider, terms.consumer):
         msg = f"{work.user} is neither provider nor consumer: name on whose behalf"
         raise refusal("NOT_AUTHORIZED", msg)
@@ -163,7 +81,8 @@ def create_agreement(work: Work, args: CreateAgreement) -> Mapping[str, Any]:
         raise refusal("DELIVERY_DEADLINE_PASSED", f"delivery_deadline {terms.deadline_ms} is over")
     if known is not None:
         closing.supersede(work, known)
-    agreement = _propose(work, terms)
+    until_ms = args.valid_until or work.after(work.settings.reservation_ttl_s)
+    agreement = _propose(work, terms, until_ms)
     return {"agreement_no": agreement.agreement_no, "until": agreement.until_ms}
 
 
@@ -173,47 +92,16 @@ def agreement_of(reader: Reader, caller: str, contract_id: str) -> Agreement | N
     return next(iter(found), None)
 
 
-def _terms(work: Work, args: CreateAgreement) -> Terms:
-    settings, window = work.settings, args.window
-    deadline = args.delivery_deadline
-    if deadline is None:
-        deadline = window["end"] + settings.delivery_grace_s * SECOND_MS
-    return Terms(
-        contract_id=args.contract_id,
-        provider=args.provider,
-        consumer=args.consumer,
-        source_meter=args.source_meter,
-        target_meter=args.target_meter,
-        energy=args.energy_amount_kwh,
-        price=args.price_per_kwh or 0,
-        wheeling_rate=settings.wheeling_rate,
-        buyer_fee=settings.buyer_fee,
-        seller_fee=settings.seller_fee,
-        start_ms=window["start"],
-        end_ms=window["end"],
-        deadline_ms=deadline,
-        basis=args.basis or settings.settlement_basis if args.tariff is None else "DELIVERED",
-        tariff=_tariff_text(args),
-    )
-
-
-def _tariff_text(args: CreateAgreement) -> str:
-    if args.tariff is None:
-        return ""
-    vat = VatTreatment(args.vat_treatment or VatTreatment.EXCLUSIVE)
-    zone = args.time_zone or DEFAULT_ZONE
-    return agree_tariff(args.tariff, zone, vat, args.zone_offsets or ())
-
-
 def _check_meters(work: Work, terms: Terms) -> None:
     """Check that the parties own fitting meters over the whole window."""
-    for meter_id in (terms.source_meter, terms.target_meter):
-        check_meter(work, meter_id)
-    wanted = (
-        (terms.source_meter, terms.provider, MeterKind.CONSUMPTION),
-        (terms.target_meter, terms.consumer, MeterKind.GENERATION),
-    )
-    for meter_id, owner, wrong_kind in wanted:
+    for side in terms.metered:
+        check_meter(work, terms.meter(side))
+    wanted = {
+        TradeSide.SELL: (terms.provider, MeterKind.CONSUMPTION),
+        TradeSide.BUY: (terms.consumer, MeterKind.GENERATION),
+    }
+    for side in terms.metered:
+        meter_id, (owner, wrong_kind) = terms.meter(side), wanted[side]
         binding = binding_at(work, meter_id, terms.start_ms)
         if binding is None or binding.owner != owner:
             raise refusal("METER_MISMATCH", f"{owner} does not own {meter_id} in the window")
@@ -226,15 +114,15 @@ def _check_meters(work: Work, terms: Terms) -> None:
 def _check_parties(work: Work, terms: Terms) -> None:
     verify(work, terms.provider, terms.consumer)
     if not is_prosumer(work, terms.provider):
-        raise refusal("NOT_PROSUMER", f"{terms.provider} is a CONSUMER and cannot sell")
+        msg = f"{terms.provider} is a CONSUMER and cannot sell"
+        raise refusal("NOT_PROSUMER", msg, user=terms.provider)
     if terms.provider == terms.consumer or terms.source_meter == terms.target_meter:
         raise refusal("SELF_TRADE", "provider and consumer need to be two users with two meters")
 
 
-def _propose(work: Work, terms: Terms) -> Agreement:
+def _propose(work: Work, terms: Terms, until_ms: int) -> Agreement:
     """Reserve the caps and write the proposal."""
     number = work.next_number("agreement")
-    until_ms = work.after(work.settings.reservation_ttl_s)
     sell = caps.capped_parts(work, terms, TradeSide.SELL)
     buy = caps.capped_parts(work, terms, TradeSide.BUY)
     caps.check_room(work, terms.source_meter, TradeSide.SELL, sell)
@@ -264,7 +152,9 @@ def _propose(work: Work, terms: Terms) -> Agreement:
 
 def _created_fields(agreement: Agreement) -> dict[str, Any]:
     terms = agreement.terms
-    snapshots = {"seller": agreement.seller_cap, "buyer": agreement.buyer_cap}
+    caps_of = {TradeSide.SELL: agreement.seller_cap, TradeSide.BUY: agreement.buyer_cap}
+    names = {TradeSide.SELL: "seller", TradeSide.BUY: "buyer"}
+    snapshots = {names[side]: caps_of[side] for side in terms.metered}
     return {
         **closing.agreement_fields(agreement),
         "provider": terms.provider,
@@ -281,7 +171,7 @@ def _created_fields(agreement: Agreement) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class AcceptAgreement:
-    """Make a proposal binding: caps in use, the consumer's cash held."""
+    """Make a proposal binding: caps in use, cash held of those who will pay."""
 
     agreement_no: Annotated[int, NUMBER]
     evidence: Annotated[Mapping[str, str] | None, SIGNED_CONFIRM] = None
@@ -289,11 +179,14 @@ class AcceptAgreement:
 
 
 def accept_agreement(work: Work, args: AcceptAgreement) -> Mapping[str, Any]:
-    """Accept under one of the ways that bind the consumer."""
+    """Accept under one of the ways that bind the consumer, or who sells to a market."""
     agreement = known_agreement(work, args.agreement_no)
     terms = agreement.terms
     check_party(agreement, work.user)
-    if work.user == agreement.proposer == terms.consumer:
+    if terms.market and work.user != terms.market:
+        # What it proposes before clearing only reserves room: nobody else may make a trade of it.
+        raise refusal("NOT_AUTHORIZED", f"the market {terms.market} accepts what it has cleared")
+    if not terms.market and work.user == agreement.proposer == terms.consumer:
         raise refusal("NOT_AUTHORIZED", f"{work.user} proposed it, {terms.provider} accepts")
     if agreement.state is not AgreementState.PROPOSED:
         msg = f"agreement {agreement.agreement_no} is {agreement.state}, not PROPOSED"
@@ -302,104 +195,40 @@ def accept_agreement(work: Work, args: AcceptAgreement) -> Mapping[str, Any]:
     if agreement.until_ms < work.now_ms:
         raise refusal("PROPOSAL_EXPIRED", f"the proposal lapsed at {agreement.until_ms}")
     needed = cash_needed(terms, terms.energy)
-    mandate = _binding_allowance(work, agreement, args.evidence, needed)
-    cash = accounts.main(terms.consumer, work.genesis.currency)
-    work.require(cash, needed, "INSUFFICIENT_FUNDS", f"cash of {terms.consumer}")
+    mandate = binding_allowance(work, agreement, args.evidence, needed[terms.consumer])
+    for payer, amount in needed.items():
+        cash = accounts.main(payer, work.genesis.currency)
+        work.require(cash, amount, "INSUFFICIENT_FUNDS", f"cash of {payer}", user=payer)
     if mandate is not None:
         use_allowance(work, mandate)
-    _activate(work, agreement, cash, needed)
+    _activate(work, agreement, needed)
     return {"agreement_no": agreement.agreement_no}
 
 
-def _binding_allowance(
-    work: Work, agreement: Agreement, evidence: Mapping[str, str] | None, needed: int
-) -> Allowance | None:
-    """Return the allowance that binds the consumer, None when it bound itself.
-
-    Raises:
-        ContractError: INSUFFICIENT_ALLOWANCE; `details.evidence` says why evidence does not bind.
-    """
-    if _consumer_agreed(work, agreement):
-        return None
-    _check_deadline(work, agreement)
-    if evidence is None:
-        return _mandate(work, agreement, needed)
-    try:
-        if "EVIDENCE" not in work.settings.consent.split(","):
-            msg = "this ledger takes no evidence as consent"
-            raise EvidenceError(msg)
-        check_evidence(work, agreement, evidence)
-    except EvidenceError as error:
-        return _mandate(work, agreement, needed, evidence=str(error))
-    return None
-
-
-def _check_deadline(work: Work, agreement: Agreement) -> None:
-    """Refuse to bind a consumer that did not accept itself to an early end of delivery.
-
-    Neither a confirm nor an allowance names the deadline. With one inside the window a provider
-    would be paid for energy that can no longer come.
-
-    Raises:
-        ContractError: INSUFFICIENT_ALLOWANCE, with the earliest deadline that would do.
-    """
-    terms = agreement.terms
-    earliest = terms.end_ms + work.settings.delivery_grace_s * SECOND_MS
-    if terms.deadline_ms < earliest:
-        msg = f"only {terms.consumer} itself accepts a deadline before {earliest}"
-        raise refusal("INSUFFICIENT_ALLOWANCE", msg, earliest=earliest)
-
-
-def _consumer_agreed(work: Work, agreement: Agreement) -> bool:
-    """Return whether the consumer itself agreed: it accepts now, or it had proposed."""
-    consumer = agreement.terms.consumer
-    return "DIRECT" in work.settings.consent.split(",") and consumer in (
-        work.user,
-        agreement.proposer,
-    )
-
-
-def _mandate(work: Work, agreement: Agreement, needed: int, **details: str) -> Allowance:
-    """Return the consumer's allowance that covers the hold.
-
-    The spender is the calling subscriber, or `network` for whichever platform acts for the
-    provider. A provider alone never gets here through `network`.
-
-    Raises:
-        ContractError: INSUFFICIENT_ALLOWANCE, no way to bind the consumer is open.
-    """
-    terms, currency = agreement.terms, work.genesis.currency
-    spenders = [work.actor, ANY_PLATFORM] if work.actor != terms.provider else [work.actor]
-    best = 0
-    for spender in spenders if "MANDATE" in work.settings.consent.split(",") else ():
-        allowed = allowance_of(work, terms.consumer, spender, currency)
-        if allowed >= needed:
-            return Allowance(terms.consumer, spender, currency, needed)
-        best = max(best, allowed)
-    msg = f"{terms.consumer} neither accepted nor allowed {needed} millionths of {currency}"
-    shown = {"needed": str(needed), "available": str(best), **details}
-    raise refusal("INSUFFICIENT_ALLOWANCE", msg, **shown)
-
-
-def _activate(work: Work, agreement: Agreement, cash: str, needed: int) -> None:
+def _activate(work: Work, agreement: Agreement, needed: Mapping[str, int]) -> None:
     in_use = []
     for hold_id in agreement.cap_holds:
         hold = work.known_hold(hold_id)
         work.post(hold_id, [(accounts.IN_USE, hold.amount)])
         in_use.append((hold.account, hold.amount))
     state = closing.next_agreement(agreement.state, AgreementStep.ACCEPT)
+    currency = work.genesis.currency
+    holds = {
+        payer: work.hold(accounts.main(payer, currency), amount, agreement.purpose)
+        for payer, amount in needed.items()
+        if amount
+    }
     active = replace(
         agreement,
         state=state,
         cap_holds=(),
         caps_in_use=tuple(in_use),
-        cash_hold=work.hold(cash, needed, agreement.purpose),
         activated_seq=work.seq,
-    )
+    ).with_cash_holds(holds)
     work.put(active)
-    fields = {"held": needed, "currency": work.genesis.currency}
+    fields = {"held": sum(needed.values()), "currency": currency}
     work.emit("AgreementActivated", {**closing.agreement_fields(active), **fields})
-    for side in TradeSide:
+    for side in active.terms.metered:
         meter_id = active.terms.meter(side)
         if work.get(Reading, interval_key(meter_id, active.terms.start_ms)) is not None:
             allocate(work, meter_id, side)  # what was read before counts as nothing
@@ -422,6 +251,10 @@ def cancel_agreement(work: Work, args: CancelAgreement) -> Mapping[str, Any]:
     is_active = agreement.state is AgreementState.ACTIVE
     if is_active and work.now_ms >= agreement.terms.start_ms:
         msg = f"the delivery window began at {agreement.terms.start_ms}"
+        raise refusal("CANCELLATION_NOT_ALLOWED", msg)
+    market = agreement.terms.market
+    if is_active and market and market not in (work.user, agreement.cancel_asked_by):
+        msg = f"others cleared against it: only the market {market} cancels"
         raise refusal("CANCELLATION_NOT_ALLOWED", msg)
     both = is_active and work.settings.cancel_consent == "BOTH"
     if both and agreement.cancel_asked_by in ("", work.user):

@@ -18,7 +18,8 @@ from typing import Annotated, Any
 from adapter.domain.instants import EPOCH_MS
 from adapter.domain.quantities import MAX_MICRO, to_text
 from adapter.settlement import accounts
-from adapter.settlement.agreement_rows import Agreement, TradeSide
+from adapter.settlement.agreement_rows import Agreement
+from adapter.settlement.agreement_terms import TradeSide
 from adapter.settlement.blocks import Block, BlockDigest
 from adapter.settlement.canonical import EXACT_BELOW, canonical_bytes
 from adapter.settlement.commands import NoEntry

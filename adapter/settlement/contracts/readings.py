@@ -14,7 +14,7 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
 from adapter.domain.instants import EPOCH_MS
-from adapter.settlement.agreement_rows import TradeSide
+from adapter.settlement.agreement_terms import TradeSide
 from adapter.settlement.canonical import canonical_bytes
 from adapter.settlement.commands import NoEntry
 from adapter.settlement.contracts.allocation import allocate

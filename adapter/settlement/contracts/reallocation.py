@@ -17,10 +17,10 @@ from adapter.settlement.agreement_rows import (
     Allocation,
     Deviation,
     DeviationKind,
-    TradeSide,
     Transaction,
     TransactionState,
 )
+from adapter.settlement.agreement_terms import TradeSide
 from adapter.settlement.contracts.allocation import counts, record_deviation, waiting_at
 from adapter.settlement.contracts.allocation_rule import share
 from adapter.settlement.contracts.closing import agreement_fields, shrink
@@ -120,12 +120,11 @@ def _change(work: Work, one: _Share, side: TradeSide, part: int) -> None:
     done = one.agreement.progress(side)
     progress = replace(done, allocated=done.allocated + part - one.part)
     agreement = one.agreement.with_progress(side, progress)
+    row = one.row.with_part(agreement.terms.counted_by(side), part)
     if side is TradeSide.SELL:
-        excess = max(0, one.row.seller_held - part)
-        row = replace(one.row, seller=part, seller_held=one.row.seller_held - excess)
+        excess = max(0, row.seller_held - part)
+        row = replace(row, seller_held=row.seller_held - excess)
         _release_grid(work, agreement, excess)
-    else:
-        row = replace(one.row, buyer=part)
     work.put(row)
     work.put(agreement)
     fields = {"start": row.start_ms, "seller": row.seller, "buyer": row.buyer}

@@ -10,7 +10,7 @@ from typing import Any
 from adapter.domain.errors import ContractError, QuantityError
 from adapter.domain.quantities import to_micro
 from adapter.settlement.agreed_tariff import agreed
-from adapter.settlement.agreement_rows import Terms
+from adapter.settlement.agreement_terms import Terms
 from adapter.settlement.tariff_kind import read_tariff, write_tariff
 
 Pairs = tuple[tuple[str, object, object], ...]

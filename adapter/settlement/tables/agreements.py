@@ -6,6 +6,7 @@ from adapter.settlement.contracts import (
     delivery,
     disputes,
     payments,
+    proposal_terms,
     proposals,
     users,
 )
@@ -26,16 +27,16 @@ FUNCTIONS = (
     ),
     define(
         "agreements.create_agreement",
-        proposals.CreateAgreement,
+        proposal_terms.CreateAgreement,
         proposals.create_agreement,
         callers=callers.PARTY,
-        precheck=proposals.check_terms,
+        precheck=proposal_terms.check_terms,
     ),
     define(
         "agreements.accept_agreement",
         proposals.AcceptAgreement,
         proposals.accept_agreement,
-        callers="the party that did not propose, or the other by evidence or mandate",
+        callers="the party that did not propose, or the other by evidence or mandate; a market",
     ),
     define(
         "agreements.deliver_energy",

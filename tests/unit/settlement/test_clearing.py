@@ -160,6 +160,22 @@ def test_all_at_one_price_go_by_time(clear: Clear) -> None:
 
 
 @both
+def test_everything_crosses(clear: Clear) -> None:
+    # asks 1 + 2 below all bids 2 + 1: every lot trades, between 3.00 and 7.00
+    found = clear([ask(1, 100), ask(2, 300), bid(2, 700), bid(1, 900)])
+    assert (found.price, found.volume) == (500 * TICK, 3 * WH)
+    assert [fill // WH for fill in found.fills] == [1, 2, 2, 1]
+
+
+@both
+def test_quantities_of_one_lot(clear: Clear) -> None:
+    # the third bid finds nothing left, and so nobody pays less than it would have
+    rows = [(SELL, 4 * TICK, 1), (BUY, 9 * TICK, 1), (SELL, 5 * TICK, 1), (BUY, 8 * TICK, 1)]
+    found = clear([*rows, (BUY, 7 * TICK, 1)])
+    assert (found.price, found.volume, list(found.fills)) == (7 * TICK, 2, [1, 1, 1, 1, 0])
+
+
+@both
 def test_a_later_order_is_filled_partly(clear: Clear) -> None:
     found = clear([bid(3, 600), ask(2, 500), ask(2, 500), ask(2, 500)])
     assert [fill // WH for fill in found.fills] == [3, 2, 1, 0]

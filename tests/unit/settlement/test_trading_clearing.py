@@ -226,6 +226,19 @@ def test_an_order_off_a_new_lot_waits_and_nothing_rounds(world: Trading) -> None
     check(world)
 
 
+def test_a_book_of_one_micro_kwh() -> None:
+    """The smallest lot at the smallest price that a whole millionth of money allows."""
+    world = Trading().set_up(settled_with(lot_energy="0.000001", price_tick=1, wheeling_rate=0))
+    ask = world.order("ann", "SELL", Decimal("0.000001"), 6)
+    bid = world.order("ben", "BUY", Decimal("0.000002"), 6)
+    world.clear()
+    assert world.state(ask) == ("FILLED", "0.000001")
+    assert world.state(bid) == ("EXPIRED", "0.000001")
+    assert world.posted("ben", "GRID") == 100_000_001
+    assert world.posted("ann", "USD") == 1_000_000_006
+    check(world)
+
+
 def test_a_book_of_one_side_trades_nothing(world: Trading) -> None:
     world.order("ann", "SELL", 1, 6)
     receipt = world.clear()
