@@ -6,12 +6,19 @@ Intervals are half-open. Epochs are the 900 s grid on which energy is metered an
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from adapter.domain.errors import QuantityError
 
 SECOND_MS = 1_000
 EPOCH_MS = 900 * SECOND_MS
 """Length of a metering and market interval. Source: settlement specification, section 1."""
+
+CACHED = 4_096
+"""Instants kept ready: the messages of a trade name the same few again and again."""
+
+MAX_TEXT = 40
+"""Characters of a duration, and of an instant that is kept once it was read."""
 
 _RFC3339 = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:[0-5]\d)",
@@ -26,12 +33,17 @@ _DURATION_UNITS_S = (365 * 86_400, 30 * 86_400, 7 * 86_400, 86_400, 3_600, 60, 1
 _EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+@lru_cache(maxsize=CACHED)
 def parse_instant(text: str) -> int:
     """Return an RFC 3339 date-time with offset as milliseconds; finer digits are cut off.
 
     Raises:
         ValueError: not such a date-time.
     """
+    return _kept_instant(text) if len(text) <= MAX_TEXT else _parse_instant(text)
+
+
+def _parse_instant(text: str) -> int:
     match = _RFC3339.fullmatch(text)
     if match is None:
         msg = f"{text[:40]!r} is not an RFC 3339 date-time with offset"
@@ -47,11 +59,14 @@ def parse_instant(text: str) -> int:
     return since // timedelta(milliseconds=1) + fraction
 
 
+_kept_instant = lru_cache(maxsize=4_096)(_parse_instant)
+"""The messages about one trade name the same few instants again and again."""
+
+
 def format_instant(instant_ms: int) -> str:
     """Return milliseconds as RFC 3339 in UTC; the fraction only when there is one."""
-    moment = _EPOCH_START + timedelta(milliseconds=instant_ms)
-    text = moment.strftime("%Y-%m-%dT%H:%M:%S")
-    rest = instant_ms % SECOND_MS
+    seconds, rest = divmod(instant_ms, SECOND_MS)
+    text = (_EPOCH_START + timedelta(seconds=seconds)).isoformat()[:-6]  # without the offset
     return f"{text}.{rest:03d}Z" if rest else f"{text}Z"
 
 
@@ -61,8 +76,12 @@ def parse_duration(text: str) -> int:
     Raises:
         ValueError: not such a duration.
     """
+    return _kept_duration(text) if len(text) <= MAX_TEXT else _parse_duration(text)
+
+
+def _parse_duration(text: str) -> int:
     match = _DURATION.fullmatch(text)
-    if match is None or text.endswith("T") or len(text) > 40:
+    if match is None or text.endswith("T") or len(text) > MAX_TEXT:
         msg = f"{text[:40]!r} is not an ISO 8601 duration such as PT30S"
         raise ValueError(msg)
     seconds = sum(
@@ -73,6 +92,9 @@ def parse_duration(text: str) -> int:
         msg = f"{text!r} is not longer than zero"
         raise ValueError(msg)
     return total
+
+
+_kept_duration = lru_cache(maxsize=256)(_parse_duration)
 
 
 def format_duration(duration_ms: int) -> str:

@@ -60,7 +60,7 @@ class ProposeShare:
     most: Energy
     """The most that the curve can give, or take; not above the capacity of the meter."""
     price: UnitPrice
-    """The highest price the curve names: no more than that is ever paid."""
+    """The highest price the curve names; what is paid comes with clearing."""
     terms: MarketTerms
     contract: Mapping[str, Any]
     """The contract on the wire, whose revenue flows must be those that are settled."""
@@ -105,6 +105,8 @@ class Granted:
     """GRID_OPERATOR roleInputs: charges, totals and caps, exact numbers."""
     until_ms: int | None = None
     """End of the reservation."""
+    approved_micro_kw: int | None = None
+    """Of a share: the most power that its meter may give or take, in 10^-6 kW."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +117,8 @@ class Refused:
     """The code on the wire."""
     message: str
     cause: Mapping[str, Any]
-    """The contract layer's own code, message and details; in a market also `participant`, the
-    meter whose share was refused."""
+    """The contract layer's own code, message and details; in a market `details.participant` is the
+    meter whose share was refused, absent when it was not because of one participant."""
     path: str | None = None
 
 

@@ -13,6 +13,9 @@ from adapter.domain.instants import EPOCH_MS, DeliveryInterval
 from adapter.domain.quantities import Energy, UnitPrice
 
 EPOCHS_PER_HOUR = 4
+CLEARING_MS = 60_000
+"""How long after its gate a market may take until its clearing is confirmed; reservations stand
+until then."""
 
 
 class FeeTreatment(StrEnum):

@@ -6,6 +6,9 @@ from typing import Any
 
 from adapter.domain.market import FeeTreatment
 
+MOST_PARTICIPANTS = 100
+"""Of one market: its confirm names all of them and has to stay below 256 KiB."""
+
 
 @dataclass(frozen=True, slots=True)
 class MarketPlace:
@@ -16,8 +19,7 @@ class MarketPlace:
     fee_micro_per_kwh: int
     """marketMakingFee in millionths of the offer's currency."""
     fee_treatment: FeeTreatment = FeeTreatment.SYMMETRIC
-    most_participants: int = 100
-    """A cascaded confirm names all of them and has to stay below 256 KiB."""
+    most_participants: int = MOST_PARTICIPANTS
 
 
 @dataclass(frozen=True, slots=True)

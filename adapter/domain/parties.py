@@ -18,3 +18,7 @@ class Side(StrEnum):
     BAP = "bap"
     BPP = "bpp"
     GRID_OPERATOR = "grid_operator"
+    MARKET = "market"
+    """A market, towards one prosumer's app."""
+    MARKET_SESSION = "market_session"
+    """A market, towards its grid operator: all prosumers of one delivery window."""

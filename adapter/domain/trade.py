@@ -1,8 +1,9 @@
 """One trade as one node sees it.
 
 A trade is known by its side and its transaction. The seller's platform keeps the leg towards its
-grid operator inside the same record: one trade, one row, one version. Records are values; a
-change returns a new one. What a state may do next is in `protocol.lifecycle`.
+grid operator inside the same record: one trade, one row, one version. A market has one leg for all
+its prosumers, so that leg is a record of its own, the session. Records are values; a change
+returns a new one. What a state may do next is in `protocol.lifecycle`.
 """
 
 from collections.abc import Mapping
@@ -97,6 +98,23 @@ class StockTaken:
 
 
 @dataclass(frozen=True, slots=True)
+class Seat:
+    """A prosumer's place in the session of a market."""
+
+    transaction_id: str
+    """Of the prosumer's own trade with the market."""
+    platform: str
+    """Subscriber id of its app."""
+    meter_id: str
+    message_id: str = ""
+    """Of the last init about it to the grid operator, empty when none waits for an answer."""
+    power_micro_kw: int = 0
+    """What it cleared, 10^-6 kW, + export, as last told to the grid operator."""
+    is_over: bool = False
+    """Nothing more is expected of its share."""
+
+
+@dataclass(frozen=True, slots=True)
 class Trade:
     """A trade on one side of one transaction."""
 
@@ -119,6 +137,12 @@ class Trade:
     """The one request that is pending; status does not count."""
     leg: CascadeLeg | None = None
     stock: StockTaken | None = None
+    session_id: str | None = None
+    """Of a prosumer's trade at a market: transaction of the session it takes part in."""
+    seats: tuple[Seat, ...] = ()
+    """Of a market's session: who takes part, in the order of coming."""
+    shares: Mapping[str, str] = field(default_factory=dict)
+    """At a grid operator: of a market's contract the status of each share by its meter."""
     applied_rank: int = 0
     """Rank of the last applied status: PENDING 1, ACTIVE 2, final 3."""
     applied_ms: int = 0
@@ -129,6 +153,10 @@ class Trade:
     """Why a terminated trade ended."""
     plan: Mapping[str, Any] | None = None
     """On the buyer's side: what `POST /trades` asked for; the node goes on by itself."""
+    found: Mapping[str, Any] | None = None
+    """With a plan: the best offer so far of an on_discover of which more pages may come."""
+    pages_until_ms: int | None = None
+    """Until when they are waited for."""
     flags: tuple[str, ...] = ()
     """Contradictions seen that a person should look at."""
     version: int = 0
@@ -136,6 +164,8 @@ class Trade:
 
     @property
     def due_ms(self) -> int | None:
-        """Return when the terms of this trade lapse, if nothing else happens."""
+        """Return when its terms lapse, or pages are waited for no longer, if nothing happens."""
+        if self.state is TradeState.NEW:
+            return self.pages_until_ms
         waits = self.state in (TradeState.SELECTED, TradeState.INITIATED)
         return self.terms_until_ms if waits and self.request is None else None

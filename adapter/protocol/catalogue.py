@@ -5,6 +5,7 @@ The catalogue names the SELLER's terms; nobody else may. Source: protocol specif
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -28,6 +29,7 @@ from adapter.protocol.contract import (
 from adapter.protocol.contract_view import Mode
 from adapter.protocol.decision import Identity
 from adapter.protocol.flow_binding import DEFAULT_TIME_ZONE
+from adapter.protocol.market_catalogue import market_offer
 from adapter.protocol.orders import (
     CORE_CONTEXT,
     ITEM_COUNT_PATH,
@@ -50,6 +52,49 @@ OFFERED_BASIS: Mapping[Mode, str] = MappingProxyType(
 PLACE_BYTES = 2_048
 """Of a tariff that one place on a page has room for, beside the offer itself."""
 _PRICE_INPUTS = frozenset({"pricePerKWh", "currency", "tariff"})
+_KEPT_OFFERS = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenOffer:
+    """An offer as the network sees it. Nobody changes what is in here."""
+
+    offer: Offer
+    me: Identity
+    item: Mapping[str, Any]
+    """`catalogue_item`."""
+    shown: Mapping[str, Any]
+    """`catalogue_offer`."""
+    inputs: Mapping[str, Any]
+    """`seller_inputs`; none for a market."""
+    formulas: Mapping[tuple[str, str], str]
+    """Of the contract it invites to."""
+
+
+_WRITTEN: dict[tuple[str, bool], WrittenOffer] = {}
+"""By offer id and whether a grid operator takes part. It took 120 µs to write an offer, and a
+discover compares itself with all of them. An offer that has changed since is written again."""
+
+
+def written(offer: Offer, me: Identity, *, cascades: bool) -> WrittenOffer:
+    """Return an offer as the network sees it, written once as long as it stays the same."""
+    key = (offer.offer_id, cascades)
+    kept = _WRITTEN.get(key)
+    if kept is not None and (kept.offer is offer or kept.offer == offer) and kept.me == me:
+        return kept
+    if len(_WRITTEN) >= _KEPT_OFFERS:
+        _WRITTEN.clear()
+    shown = catalogue_offer(offer, me, cascades=cascades)
+    fresh = WrittenOffer(
+        offer,
+        me,
+        catalogue_item(offer),
+        shown,
+        {} if offer.market is not None else seller_inputs(offer),
+        formulas_of(shown["beckn:offerAttributes"]["contract"]),
+    )
+    _WRITTEN[key] = fresh
+    return fresh
 
 
 def seller_inputs(offer: Offer) -> dict[str, Any]:
@@ -128,6 +173,8 @@ def catalogue_message(offers: Sequence[Offer], me: Identity, *, cascades: bool) 
     """Return the message of an on_discover; without offers its list of catalogues is empty."""
     if not offers:
         return {"catalogs": []}
+    pages = [written(offer, me, cascades=cascades) for offer in offers]
+    items = [page.item for page in pages if page.offer.market is None]
     catalogue = {
         "@context": CORE_CONTEXT,
         "@type": "beckn:Catalog",
@@ -136,14 +183,16 @@ def catalogue_message(offers: Sequence[Offer], me: Identity, *, cascades: bool) 
             "@type": "beckn:Descriptor",
             "schema:name": f"Energy offers of {me.subscriber_id}",
         },
-        "beckn:items": [catalogue_item(offer) for offer in offers],
-        "beckn:offers": [catalogue_offer(offer, me, cascades=cascades) for offer in offers],
+        **({"beckn:items": items} if items else {}),
+        "beckn:offers": [page.shown for page in pages],
     }
     return {"catalogs": [catalogue]}
 
 
 def catalogue_item(offer: Offer) -> dict[str, Any]:
-    """Return the energy resource behind an offer."""
+    """Return the energy resource behind an offer; nothing is behind a market."""
+    if offer.market is not None:
+        return {}
     energy = Energy(offer.available_micro_kwh)
     return {
         "@context": CORE_CONTEXT,
@@ -171,6 +220,8 @@ def catalogue_item(offer: Offer) -> dict[str, Any]:
 
 def catalogue_offer(offer: Offer, me: Identity, *, cascades: bool) -> dict[str, Any]:
     """Return an offer with the contract it leads to."""
+    if offer.market is not None:
+        return market_offer(offer, me, cascades=cascades)
     price = {
         "@type": "schema:PriceSpecification",
         "schema:price": exact(offer.price_micro_per_kwh),
@@ -223,9 +274,9 @@ def check_order_against_offer(
     if seller.get("filledBy") != me.subscriber_id:
         msg = f"SELLER is filled by {seller.get('filledBy')!r}, the offer's is {me.subscriber_id!r}"
         raise WireError("BIZ_UPDATE_INCONSISTENT", msg, path=f"{CONTRACT_PATH}.roles")
-    _check_seller_inputs(inputs_of(contract, "SELLER"), seller_inputs(offer))
-    expected = formulas_of(template_contract(offer, me, cascades=cascades))
-    if formulas_of(contract) != expected:
+    promised = written(offer, me, cascades=cascades)
+    _check_seller_inputs(inputs_of(contract, "SELLER"), promised.inputs)
+    if formulas_of(contract) != promised.formulas:
         msg = "the revenue flows are not those of the offer"
         raise WireError("BIZ_UPDATE_INCONSISTENT", msg, path=f"{CONTRACT_PATH}.revenueFlows.flows")
     _check_parameters(contract, offer)
@@ -271,7 +322,8 @@ def check_stock(order: Mapping[str, Any], offer: Offer, *, own_micro_kwh: int) -
 
 def _named_offer(order: Mapping[str, Any], offers: Sequence[Offer]) -> Offer:
     wanted = first_id(order, "beckn:offers")
-    offer = next((o for o in offers if o.offer_id == wanted and not o.withdrawn), None)
+    known = (offer for offer in offers if offer.market is None and not offer.withdrawn)
+    offer = next((offer for offer in known if offer.offer_id == wanted), None)
     if offer is None:
         msg = f"no offer {wanted[:40]!r} here"
         raise WireError("BIZ_OFFER_NOT_FOUND", msg, path="$.message.order['beckn:offers'][0]")

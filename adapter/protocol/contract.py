@@ -32,23 +32,32 @@ REQUIRED_INPUTS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 """Inputs that bind a filled role; a price or a tariff. Source: section 3.3."""
+PROSUMER_INPUTS = ("sourceMeterId", "sourceType", "offerCurve")
+"""The same of a role of which a contract may have several."""
 PRICE_PARAMETERS: Mapping[str, str | None] = {"timeZone": None, "vatTreatment": "EXCLUSIVE"}
 """Of inputParameters what a tariff is read by, with what holds where it is left out."""
 
 
 def role_of(contract: Mapping[str, Any], role: str) -> Mapping[str, Any] | None:
-    """Return the entry of a role, None when the contract has none."""
-    for entry in contract.get("roles") or ():
-        if canonical_role(entry.get("role")) == role:
-            return entry  # type: ignore[no-any-return]  # JSON object
+    """Return the entry of a role, None when the contract has none.
+
+    Also for a contract that no schema has looked at: what is no role is passed over.
+    """
+    roles = contract.get("roles")
+    for entry in roles if isinstance(roles, list) else ():
+        if isinstance(entry, dict) and canonical_role(str(entry.get("role"))) == role:
+            return entry
     return None
 
 
 def inputs_of(contract: Mapping[str, Any], role: str) -> dict[str, Any]:
     """Return the inputs of a filled role as direct values, without nulls; else nothing."""
     entry = role_of(contract, role)
-    if entry is None or not entry.get("filled"):
-        return {}
+    return {} if entry is None or not entry.get("filled") else inputs_of_entry(entry)
+
+
+def inputs_of_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the inputs of one role entry as direct values, without nulls."""
     given = entry.get("roleInputs") or {}
     values = {name: unwrap(value) for name, value in given.items()}
     return {name: value for name, value in values.items() if value is not None}

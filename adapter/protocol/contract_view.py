@@ -7,10 +7,10 @@ null is absent.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
 from typing import Any
 
 from adapter.domain.findings import Path
+from adapter.domain.once import once
 from adapter.domain.tariff import Tariff
 from adapter.protocol.coordination import read_tariff
 from adapter.protocol.role_inputs import canonical_role, unwrap
@@ -79,7 +79,7 @@ class ContractView:
         names = self._by_name.keys()
         return not names.isdisjoint(FIXED_ROLES) and not names.isdisjoint(MARKET_ROLES)
 
-    @cached_property
+    @once
     def mode(self) -> Mode | None:
         """Return the mode by the roles present; None when they form none or mix two.
 
@@ -93,7 +93,7 @@ class ContractView:
             return Mode.TARIFF if is_tariff else Mode.FIXED_PRICE
         return Mode.MARKET if names >= MARKET_ROLES else None
 
-    @cached_property
+    @once
     def currency(self) -> str | None:
         """Return the contract currency. Source: contract specification, section 4.3."""
         direct = self.input("SELLER", "currency")
@@ -105,7 +105,7 @@ class ContractView:
         curves = (role.inputs.get("offerCurve") for role in self.roles if role.name == "PROSUMER")
         return next((str(curve["currency"]) for curve in curves if curve is not None), None)
 
-    @cached_property
+    @once
     def tariff(self) -> Tariff | None:
         """Return the SELLER's tariff; the contract has passed its schema."""
         value = self.input("SELLER", "tariff")

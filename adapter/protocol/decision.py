@@ -8,14 +8,17 @@ intents, whose outcome comes back as the next event.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
+from adapter.domain.curves import Curve
 from adapter.domain.errors import WireError
 from adapter.domain.intents import Intent, Outcome
 from adapter.domain.offers import Offer
+from adapter.domain.parties import Side
 from adapter.domain.trade import Peer, Trade
 from adapter.protocol.actions import Action
 from adapter.protocol.envelope import Envelope
+from adapter.protocol.market_events import MarketEvent
 
 
 class MessageKind(StrEnum):
@@ -67,6 +70,17 @@ class Decision:
     """A contract id of our own to bind to this transaction."""
     notice: WireError | None = None
     """Why the message is acknowledged although no callback will come."""
+    tells: tuple[tuple[Side, str, MarketEvent], ...] = ()
+    """Side and transaction of other trades of this node, and what each has to hear of this."""
+
+
+class FlaggedRefusalError(WireError):
+    """A refusal after which the trade is not as it was: somebody should look at it."""
+
+    def __init__(self, error: WireError, trade: Trade) -> None:
+        """Take the refusal, and the trade to save in spite of it."""
+        super().__init__(error.code, error.message, path=error.path, cause=error.cause)
+        self.trade = trade
 
 
 # Events
@@ -137,9 +151,28 @@ class News:
     """ACTIVE, COMPLETED or TERMINATED."""
     delivery: Mapping[str, Any]
     """EnergyTradeDelivery."""
+    participant: str = ""
+    """In a market the meter whose share it is about."""
 
 
-Event = Received | Settled | NoAnswer | NotTaken | Lapsed | Originated | News
+Event = Received | Settled | NoAnswer | NotTaken | Lapsed | Originated | News | MarketEvent
+
+
+class Clearing(Protocol):
+    """What a market of curves clears to; the powers sum to zero."""
+
+    @property
+    def price_micro(self) -> int | None:
+        """Return 10^-6 currency per kWh; None: no trade."""
+        ...
+
+    @property
+    def power_micro_kw(self) -> Mapping[str, int]:
+        """Return 10^-6 kW of each key, + export."""
+        ...
+
+
+ClearCurves = Callable[[Mapping[str, Curve]], Clearing]
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,3 +214,9 @@ class Facts:
     """IANA name in which a tariff is read that names none."""
     taken: bool = False
     """Another transaction has the contract of a cascaded init or confirm."""
+    session: Trade | None = None
+    """At a market: the session of the contract that an init or confirm is about."""
+    market_trade: Callable[[str], Trade | None] = lambda transaction_id: None
+    """Gives a prosumer's trade with this market by its transaction."""
+    clear_curves: ClearCurves | None = None
+    """Clears a market of offer curves."""

@@ -26,11 +26,13 @@ class Step(StrEnum):
     """BAP: sent. BPP: received and answered."""
     ON_SELECT = "on_select"
     INIT = "init"
-    """BAP: sent. BPP: passed on to the grid operator. Grid operator: caps reserved."""
+    """BAP: sent. BPP: passed on to the grid operator. Grid operator: caps reserved. Session of a
+    market: a prosumer joins."""
     ON_INIT = "on_init"
     """BAP: received. BPP: the terms are complete."""
     CONFIRM = "confirm"
-    """BAP: sent. BPP: passed on. Grid operator: accepted, cash held."""
+    """BAP: sent. BPP: passed on. Grid operator: accepted, cash held. Market: committed. Session of
+    a market: cleared, and passed on."""
     ON_CONFIRM = "on_confirm"
     """BAP: received. BPP: the grid operator has confirmed, or there is none."""
     FAIL = "fail"
@@ -169,10 +171,58 @@ _GRID_OPERATOR: Mapping[TradeState, Row] = {
     S.TERMINATED: {},
 }
 
+_MARKET: Mapping[TradeState, Row] = {
+    S.NEW: {Step.INIT: S.INIT_PENDING},
+    S.INIT_PENDING: {Step.ON_INIT: S.INITIATED, Step.FAIL: BACK},
+    S.INITIATED: {
+        Step.INIT: S.INIT_PENDING,
+        Step.CONFIRM: S.CONFIRM_PENDING,
+        Step.CANCEL: S.TERMINATED,
+        Step.LAPSE: S.TERMINATED,
+    },
+    S.CONFIRM_PENDING: {
+        Step.ON_CONFIRM: S.CONFIRMED,
+        Step.FAIL: S.INITIATED,
+        Step.TERMINATE: S.TERMINATED,
+    },
+    S.CONFIRMED: {
+        Step.ACTIVATE: S.CONFIRMED,
+        Step.DELIVER: S.DELIVERING,
+        Step.COMPLETE: S.COMPLETED,
+        Step.TERMINATE: S.TERMINATED,
+    },
+    S.DELIVERING: {
+        Step.DELIVER: S.DELIVERING,
+        Step.COMPLETE: S.COMPLETED,
+        Step.TERMINATE: S.TERMINATED,
+    },
+    S.COMPLETED: {},
+    S.TERMINATED: {},
+}
+
+_MARKET_SESSION: Mapping[TradeState, Row] = {
+    S.NEW: {Step.INIT: S.INITIATED},
+    S.INITIATED: {
+        Step.INIT: S.INITIATED,
+        Step.CONFIRM: S.CONFIRM_PENDING,
+        Step.TERMINATE: S.TERMINATED,
+    },
+    S.CONFIRM_PENDING: {
+        Step.CONFIRM: S.CONFIRM_PENDING,
+        Step.ON_CONFIRM: S.CONFIRMED,
+        Step.TERMINATE: S.TERMINATED,
+    },
+    S.CONFIRMED: {Step.COMPLETE: S.COMPLETED},
+    S.COMPLETED: {},
+    S.TERMINATED: {},
+}
+
 TRANSITIONS: Mapping[Side, Mapping[TradeState, Row]] = {
     Side.BAP: _BAP,
     Side.BPP: _BPP,
     Side.GRID_OPERATOR: _GRID_OPERATOR,
+    Side.MARKET: _MARKET,
+    Side.MARKET_SESSION: _MARKET_SESSION,
 }
 PENDING_STATES = frozenset({S.SELECT_PENDING, S.INIT_PENDING, S.CONFIRM_PENDING})
 CONFIRMED_STATES = frozenset({S.CONFIRMED, S.DELIVERING, S.COMPLETED})

@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
 from typing import Any
 
 from adapter.domain.instants import parse_instant
+from adapter.domain.once import once
 from adapter.protocol.contract_view import ContractView, RoleView
 
 AGENT = "MARKET_CLEARING_AGENT"
@@ -45,7 +45,7 @@ class MarketView:
         """Take a contract that passed its schema."""
         self.view = view
 
-    @cached_property
+    @once
     def cleared(self) -> Mapping[str, Any] | None:
         """Return clearedPower without `_` and `@` keys; None before clearing."""
         found = self.view.input(AGENT, "clearedPower")
@@ -53,7 +53,7 @@ class MarketView:
             return None
         return {key: value for key, value in found.items() if key[:1] not in "_@"}
 
-    @cached_property
+    @once
     def prosumers(self) -> tuple[Prosumer, ...]:
         """Return the filled PROSUMER roles in the order of `roles`."""
         filled = [role for role in self.view.roles if role.name == PROSUMER and role.filled]
@@ -69,7 +69,7 @@ class MarketView:
         power = cleared.get(key)
         return Prosumer(role, key, None if power is None else Fraction(power))
 
-    @cached_property
+    @once
     def window_hours(self) -> Fraction | None:
         """Return the hours of the delivery window; None without a usable one."""
         window = self.view.parameters.get("deliveryWindow") or {}
@@ -78,7 +78,7 @@ class MarketView:
         length = parse_instant(window["endTime"]) - parse_instant(window["startTime"])
         return Fraction(length, MS_PER_HOUR) if length > 0 else None
 
-    @cached_property
+    @once
     def hours(self) -> Fraction:
         """Return the hours that cleared power lasts."""
         return self.window_hours or ASSUMED_HOURS
@@ -88,7 +88,7 @@ class MarketView:
         power = prosumer.cleared_kw
         return None if power is None else abs(power) * self.hours
 
-    @cached_property
+    @once
     def is_full(self) -> bool:
         """Return whether the map shows the whole market and not one participant's part."""
         powers = (self.cleared or {}).values()

@@ -156,16 +156,20 @@ def wheeling_price(contract: Mapping[str, Any]) -> UnitPrice:
 
 
 def fulfillment(
-    fulfillment_id: str, *, source: str, target: str, start: str, end: str
+    fulfillment_id: str, *, source: str | None, target: str | None, start: str, end: str
 ) -> dict[str, Any]:
-    """Return the delivery from one meter to another in a trade window (RFC 3339)."""
+    """Return the delivery from one meter to another in a trade window (RFC 3339).
+
+    In a market only one of both is known, whose meter it is.
+    """
     return {
         "@type": "beckn:Fulfillment",
         "beckn:id": fulfillment_id,
         "beckn:type": "ENERGY_DELIVERY",
         "beckn:stops": [
-            _stop("START", source, start, end),
-            _stop("END", target, start, end),
+            _stop(kind, meter, start, end)
+            for kind, meter in (("START", source), ("END", target))
+            if meter is not None
         ],
     }
 

@@ -6,14 +6,14 @@ of work. Source: interfaces, section 3.
 """
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from adapter.domain.errors import WireError
 from adapter.domain.instants import parse_duration
 from adapter.domain.parties import Side
-from adapter.domain.trade import Peer, Trade, TradeState
+from adapter.domain.trade import Peer, Trade
 from adapter.protocol import strict_json
 from adapter.protocol.actions import UNSOLICITED_CALLBACKS, Action
 from adapter.protocol.callback_url import check_callback_url
@@ -27,7 +27,7 @@ from adapter.protocol.decision import Originated
 from adapter.protocol.digest import body_digest
 from adapter.protocol.envelope import check_context
 from adapter.protocol.handlers.plan import discover_message
-from adapter.protocol.lifecycle import CONFIRMED_STATES
+from adapter.protocol.handlers.prosumer_terms import confirm_ttl_ms
 from adapter.protocol.policy import check_policy
 from adapter.protocol.rules import check_message
 from adapter.service.inbound import check_findings
@@ -35,7 +35,7 @@ from adapter.service.parts import NodeParts
 from adapter.service.ports import UnitOfWork
 from adapter.service.records import Asked, AskedState, OutboxKind, OutboxRow, OutboxState
 from adapter.service.unit import Units
-from adapter.service.waiters import Waiters
+from adapter.service.waiters import Committed, Waiters, is_decided
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Originator:
     """Sends what the node's own application asks for."""
 
     def __init__(
-        self, parts: NodeParts, units: Units, committed: Callable[[str], None], waiters: Waiters
+        self, parts: NodeParts, units: Units, committed: Committed, waiters: Waiters
     ) -> None:
         """Take the node's parts and whom to tell about a commit."""
         self._parts = parts
@@ -89,8 +89,12 @@ class Originator:
             ttl_ms=_ttl_ms(given, self._parts.rules_for(peer.subscriber_id).ttl_ms),
             domain=str(given.get("domain") or DOMAIN),
         )
+        self._check(action, {"context": self._context(wish), "message": message})
+        if action is Action.CONFIRM and given.get("ttl") is None:
+            now_ms = self._parts.clock.now_ms()
+            life_ms = confirm_ttl_ms(message["order"], now_ms=now_ms, least_ms=wish.ttl_ms)
+            wish = replace(wish, ttl_ms=life_ms)
         context = self._context(wish)
-        self._check(action, {"context": context, "message": message})
         await self._parts.store.write(lambda uow: self._units.originate(uow, wish))
         self._committed(wish.transaction_id)
         return Sent(action, transaction_id, wish.message_id, wish.ttl_ms, context)
@@ -102,7 +106,7 @@ class Originator:
             WireError: AUT_SUBSCRIBER_NOT_FOUND, the registry does not list the BPP.
         """
         transaction_id = self._parts.ids.new()
-        peer = await self._peer({"bpp_id": plan["bpp_id"]}, transaction_id)
+        peer = await self._listed({"bpp_id": plan["bpp_id"]})
         wish = Originated(
             action=Action.DISCOVER,
             message=discover_message(plan),
@@ -114,7 +118,7 @@ class Originator:
             plan=plan,
         )
         await self._parts.store.write(lambda uow: self._units.originate(uow, wish))
-        self._committed(transaction_id)
+        self._committed(transaction_id, is_step=True)
         return transaction_id
 
     async def wait_for_trade(self, transaction_id: str, timeout_s: float) -> Trade:
@@ -124,7 +128,7 @@ class Originator:
             trade = await self._trade(transaction_id)
             return trade if is_decided(trade) else None
 
-        decided = await self._waiters.wait(transaction_id, look, timeout_s)
+        decided = await self._waiters.wait(transaction_id, look, timeout_s, steps=False)
         return decided or await self._trade(transaction_id)
 
     async def wait_for_ack(self, sent: Sent) -> OutboxRow | None:
@@ -222,6 +226,10 @@ class Originator:
         trade = await self._parts.store.read(lambda uow: uow.trade(Side.BAP, transaction_id))
         if trade is not None and given.get("bpp_id") in (None, trade.peer.subscriber_id):
             return trade.peer
+        return await self._listed(given)
+
+    async def _listed(self, given: Mapping[str, Any]) -> Peer:
+        """Return the BPP as given, its URL from the registry unless it is given too."""
         subscriber_id = str(given.get("bpp_id") or "")
         if not subscriber_id:
             msg = "bpp_id is missing, it says whom to ask"
@@ -279,14 +287,6 @@ def _answer_of(uow: UnitOfWork, asked: Asked) -> bytes:
         for logged in uow.messages([asked.transaction_id])
         if logged.direction == "in" and body_digest(logged.body) == asked.answer_digest
     )
-
-
-def is_decided(trade: Trade) -> bool:
-    """Return whether a planned trade needs no more waiting: confirmed, failed or ended."""
-    if trade.state in CONFIRMED_STATES or trade.state is TradeState.TERMINATED:
-        return True
-    open_fate = trade.state is TradeState.CONFIRM_UNKNOWN
-    return trade.error is not None and trade.request is None and not open_fate
 
 
 def _ttl_ms(given: Mapping[str, Any], default_ms: int) -> int:

@@ -5,7 +5,7 @@ inside the unit of work, where nothing can change any more.
 Source: protocol specification, sections 8, 9 and 11.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from adapter.domain.errors import WireError
@@ -21,14 +21,22 @@ from adapter.service.records import Asked, AskedState, InboxRow, OutboxRow
 
 NEED_A_TRADE = frozenset({Action.CONFIRM, Action.STATUS, Action.CANCEL})
 """Requests that no transaction starts with."""
+SELLING = frozenset({NodeRole.BPP, NodeRole.MARKET})
+"""Who has a catalogue."""
 ROLES_OF: Mapping[Action, frozenset[NodeRole]] = {
-    Action.DISCOVER: frozenset({NodeRole.BPP}),
-    Action.SELECT: frozenset({NodeRole.BPP}),
-    Action.INIT: frozenset({NodeRole.BPP, NodeRole.GRID_OPERATOR}),
-    Action.CONFIRM: frozenset({NodeRole.BPP, NodeRole.GRID_OPERATOR}),
-    Action.STATUS: frozenset({NodeRole.BPP, NodeRole.GRID_OPERATOR}),
-    Action.CANCEL: frozenset({NodeRole.BPP, NodeRole.GRID_OPERATOR}),
+    Action.DISCOVER: SELLING,
+    Action.SELECT: SELLING,
+    Action.INIT: SELLING | {NodeRole.GRID_OPERATOR},
+    Action.CONFIRM: SELLING | {NodeRole.GRID_OPERATOR},
+    Action.STATUS: SELLING | {NodeRole.GRID_OPERATOR},
+    Action.CANCEL: SELLING | {NodeRole.GRID_OPERATOR},
 }
+SIDE_OF: Mapping[NodeRole, Side] = {
+    NodeRole.BPP: Side.BPP,
+    NodeRole.MARKET: Side.MARKET,
+    NodeRole.GRID_OPERATOR: Side.GRID_OPERATOR,
+}
+"""Sides of those who take requests, in the order in which they are asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +84,8 @@ class Places:
 
     def _place_request(self, uow: UnitOfWork, envelope: Envelope) -> Place:
         transaction_id = envelope.transaction_id
-        sides = [
-            side
-            for role, side in (
-                (NodeRole.BPP, Side.BPP),
-                (NodeRole.GRID_OPERATOR, Side.GRID_OPERATOR),
-            )
-            if role in self._parts.roles & ROLES_OF[envelope.action]
-        ]
+        taking = self._parts.roles & ROLES_OF[envelope.action]
+        sides = [side for role, side in SIDE_OF.items() if role in taking]
         for side in sides:
             trade = uow.trade(side, transaction_id)
             if trade is not None:
@@ -91,8 +93,7 @@ class Places:
                 return Place(side, transaction_id)
         if envelope.action in NEED_A_TRADE:
             raise _unknown_transaction(envelope)
-        cascaded = Side.GRID_OPERATOR in sides and (len(sides) == 1 or _is_cascaded(envelope))
-        return Place(Side.GRID_OPERATOR if cascaded else sides[0], transaction_id)
+        return Place(_side_of(envelope, sides), transaction_id)
 
     def _place_callback(self, uow: UnitOfWork, envelope: Envelope) -> Place:
         """Match a callback with a request of ours, or with the trade it is news about."""
@@ -101,11 +102,11 @@ class Places:
             _check_counterparty(Peer(asked.peer, ""), envelope)
             if asked.transaction_id != envelope.transaction_id:
                 raise _unknown_transaction(envelope)
-            if asked.side is Side.BPP:
+            if asked.side is not Side.BAP:
                 parent = uow.trade_of_leg(asked.transaction_id)
                 if parent is None:  # its trade took up another contract, with a leg of its own
                     raise _unknown_transaction(envelope)
-                return Place(Side.BPP, parent.transaction_id, answers=asked.message_id)
+                return Place(parent.side, parent.transaction_id, answers=asked.message_id)
             return Place(Side.BAP, asked.transaction_id, answers=asked.message_id)
         if envelope.action not in UNSOLICITED_CALLBACKS:
             msg = f"no {envelope.action.value} is awaited under this message id"
@@ -118,7 +119,7 @@ class Places:
         if parent is None or parent.leg is None:
             raise _unknown_transaction(envelope)
         _check_counterparty(parent.leg.operator, envelope)
-        return Place(Side.BPP, parent.transaction_id)
+        return Place(parent.side, parent.transaction_id)
 
     def _asked(self, uow: UnitOfWork, envelope: Envelope) -> Asked | None:
         request = envelope.action.request
@@ -166,6 +167,15 @@ def _unknown_transaction(envelope: Envelope) -> WireError:
     return WireError("CTX_TRANSACTION_ID_UNKNOWN", msg, path="$.context.transaction_id")
 
 
+def _side_of(envelope: Envelope, sides: Sequence[Side]) -> Side:
+    """Return which of our sides a new transaction is for, by the roles of its contract."""
+    cascaded = Side.GRID_OPERATOR in sides and (len(sides) == 1 or _is_cascaded(envelope))
+    if cascaded:
+        return Side.GRID_OPERATOR
+    of_market = role_of(envelope.contract, "MARKET_CLEARING_AGENT") is not None
+    return Side.MARKET if Side.MARKET in sides and of_market else sides[0]
+
+
 def _is_cascaded(envelope: Envelope) -> bool:
     """Return whether the contract addresses us as its grid operator alone. Source: contract 2."""
     contract = envelope.contract
@@ -174,6 +184,8 @@ def _is_cascaded(envelope: Envelope) -> bool:
     others = [
         entry.get("filledBy")
         for entry in contract.get("roles") or ()
-        if entry.get("role") != "GRID_OPERATOR" and entry.get("filled")
+        if isinstance(entry, dict)  # no schema has looked yet
+        and entry.get("role") != "GRID_OPERATOR"
+        and entry.get("filled")
     ]
     return envelope.bpp.subscriber_id not in others

@@ -6,7 +6,8 @@ from typing import Any
 
 from adapter.domain.errors import AdapterError, WireError
 from adapter.domain.parties import Side
-from adapter.domain.trade import Trade
+from adapter.domain.quantities import to_text
+from adapter.domain.trade import Seat, Trade
 from adapter.protocol.explanation import FoundContract, report_of
 from adapter.protocol.handlers.shared import current_order
 from adapter.protocol.metered import is_final
@@ -44,6 +45,8 @@ class TradeDocument:
         }
         if trade.error is not None:
             document["error"] = dict(trade.error)
+        if trade.flags:
+            document["flags"] = list(trade.flags)
         if trade.ended is not None:
             document["ended"] = trade.ended.value
         if trade.leg is not None:
@@ -52,6 +55,10 @@ class TradeDocument:
                 "transaction_id": trade.leg.transaction_id,
                 "state": trade.leg.state.value,
             }
+        if trade.session_id is not None:
+            document["session"] = trade.session_id
+        if trade.side is Side.MARKET_SESSION:
+            document["participants"] = [_participant(seat) for seat in trade.seats]
         return document
 
 
@@ -82,7 +89,7 @@ class Queries:
         return TradeDocument(trade, self._rules_for(trade.peer.subscriber_id).time_zone)
 
     async def messages(self, transaction_id: str) -> list[dict[str, Any]]:
-        """Return the messages of a trade and of its leg, in order of time.
+        """Return the messages of a trade and of its leg or session, in order of time.
 
         Raises:
             WireError: BIZ_ORDER_NOT_FOUND.
@@ -93,9 +100,20 @@ class Queries:
             ids = {trade.transaction_id}
             if trade.leg is not None:
                 ids.add(trade.leg.transaction_id)
+            if trade.session_id is not None:
+                ids.add(trade.session_id)
             return uow.messages(sorted(ids))
 
         return [_message(logged) for logged in await self._store.read(query)]
+
+
+def _participant(seat: Seat) -> dict[str, Any]:
+    return {
+        "transaction_id": seat.transaction_id,
+        "platform": seat.platform,
+        "meter_id": seat.meter_id,
+        "cleared_kw": to_text(seat.power_micro_kw),
+    }
 
 
 def _find(uow: UnitOfWork, transaction_id: str) -> Trade:

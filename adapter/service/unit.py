@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from adapter.domain.errors import WireError
 from adapter.domain.intents import Intent, Outcome
 from adapter.domain.parties import Side
-from adapter.domain.trade import Peer, Trade, TradeState
+from adapter.domain.trade import Peer, Trade
 from adapter.protocol import handlers, strict_json
 from adapter.protocol.acks import (
     Acknowledgement,
@@ -29,6 +29,7 @@ from adapter.protocol.decision import (
     Decision,
     Event,
     Facts,
+    FlaggedRefusalError,
     Lapsed,
     News,
     NoAnswer,
@@ -39,10 +40,10 @@ from adapter.protocol.decision import (
     Settled,
 )
 from adapter.protocol.envelope import Envelope, read_own
-from adapter.protocol.lifecycle import CONFIRMED_STATES
-from adapter.protocol.orders import first_id
-from adapter.protocol.rules import ContractHistory, check_history, record
+from adapter.protocol.rules import check_view, record_view, view_of
 from adapter.service.dead_letters import revived
+from adapter.service.facts import TAKEN_BY, is_taken, with_market, with_offers
+from adapter.service.histories import Histories
 from adapter.service.parts import NodeParts
 from adapter.service.placing import Place, Places, variant_of
 from adapter.service.ports import UnitOfWork
@@ -50,13 +51,9 @@ from adapter.service.records import Asked, AskedState, InboxRow, OutboxRow, Outb
 
 COMMAND_ID_MAX = 256
 """Longest command id of the contract layer; a longer text is replaced by its hash."""
-_TAKEN_BY = {
-    Action.INIT: CONFIRMED_STATES,
-    Action.CONFIRM: CONFIRMED_STATES | {TradeState.INITIATED},
-}
-"""States in which another trade keeps a contract from a request to the grid operator."""
-MAX_EVENTS = 32
-"""Events that one message may lead to inside a node; more is a bug."""
+MAX_EVENTS = 1_000
+"""Events that one message may lead to inside a node; more is a bug. A market tells up to 100
+prosumers, and clears as often at most when it is its own grid operator."""
 
 
 class Settle(Protocol):
@@ -80,6 +77,15 @@ class Arrival:
     """Where this node cascades to."""
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of a message."""
+
+    answer: Acknowledgement
+    transaction_id: str
+    """Of the trade that may have changed."""
+
+
 class Units:
     """The units of work of one node."""
 
@@ -88,14 +94,16 @@ class Units:
         self._parts = parts
         self._settle = settle
         self._places = Places(parts)
+        self._histories = Histories()
 
     # A peer's message
 
-    def take(self, uow: UnitOfWork, arrival: Arrival) -> Acknowledgement:
+    def take(self, uow: UnitOfWork, arrival: Arrival) -> Taken:
         """Return the answer to a message: the stored one, or a new one stored with its effects.
 
         Raises:
-            WireError: CTX_MESSAGE_ID_DUPLICATE, AUT_REPLAY_DETECTED; nothing is stored.
+            WireError: stages 4 and 5 refuse, AUT_REPLAY_DETECTED, NET_DOWNSTREAM_UNAVAILABLE;
+                nothing is stored.
         """
         envelope = arrival.envelope
         ids = MessageIds(envelope.message_id, envelope.transaction_id)
@@ -105,13 +113,18 @@ class Units:
         if place.known is not None:
             if place.undelivered is not None:
                 uow.save_outbox(revived(place.undelivered, self._parts.clock.now_ms()))
-            return Acknowledgement(place.known.http_status, place.known.reply)
+            return Taken(
+                Acknowledgement(place.known.http_status, place.known.reply), place.transaction_id
+            )
+        self._check_operator(place, arrival)
         code: str | None = None
         try:
             notice = uow.savepoint(lambda: self._apply(uow, place, arrival))
         except WireError as error:
             if error.transient:
                 raise
+            if isinstance(error, FlaggedRefusalError):
+                uow.save_trade(error.trade)
             answer, code = nack(arrival.ack_profile, ids, error), error.code
         else:
             if notice is None:
@@ -120,7 +133,15 @@ class Units:
                 answer = ack_without_callback(arrival.ack_profile, ids, notice)
                 code = notice.code
         uow.add_inbox_row(_inbox_row(arrival, answer, code))
-        return answer
+        return Taken(answer, place.transaction_id)
+
+    def _check_operator(self, place: Place, arrival: Arrival) -> None:
+        """Refuse a request that this node could not cascade."""
+        cascading = place.side in (Side.BPP, Side.MARKET)
+        is_request = cascading and not arrival.envelope.action.is_callback
+        if is_request and self._parts.cascades and arrival.operator is None:
+            msg = f"the registry lists no usable record of {self._parts.grid_operator}"
+            raise WireError("NET_DOWNSTREAM_UNAVAILABLE", msg)
 
     def _apply(self, uow: UnitOfWork, place: Place, arrival: Arrival) -> WireError | None:
         """Return the notice of an acknowledgement without callback, if there is one."""
@@ -156,18 +177,22 @@ class Units:
         if not contract_id:
             return
         key = history_key(side, envelope.transaction_id, str(contract_id))
-        history = load_history(uow, key)
         body = {"context": envelope.context, "message": envelope.message}
         action = envelope.action.value
+        view = view_of(action, body)
+        if view is None:
+            return
+        history = self._histories.load(uow, key)
+        found = () if history is None else check_view(history, action, body, view)
         findings = [
             finding
-            for finding in check_history(history, action, body)
+            for finding in found
             if finding.wire_code is not None and finding.code != "P2P_HIST_STATUS"
         ]
         if findings:
             first = findings[0]
             raise WireError(str(first.wire_code), first.message, findings=tuple(findings))
-        save_history(uow, key, record(history, action, body))
+        self._histories.save(uow, key, history, record_view(history, action, body, view))
 
     # Our own wishes, timers and what became of our messages
 
@@ -207,8 +232,8 @@ class Units:
         asked = uow.asked(row.message_id, row.action)
         if asked is None or asked.state is not AskedState.OPEN:
             return
-        unknown = _may_have_arrived(row)
-        if unknown and row.side is Side.BPP:
+        unknown = _may_have_arrived(uow, row)
+        if unknown and row.side in (Side.BPP, Side.MARKET_SESSION):
             return  # the stored deadline of the leg decides (R6)
         reason = error or {"code": "NET_ACK_TIMEOUT", "message": "the peer did not answer"}
         # What may have arrived may be answered: that callback is late then, not unasked for.
@@ -223,7 +248,8 @@ class Units:
 
     def news(self, uow: UnitOfWork, caller: str, contract_id: str, news: News) -> None:
         """Tell the platform of a contract what the ledger did."""
-        trade = uow.trade_of_contract(Side.GRID_OPERATOR, caller, contract_id)
+        share = f"#{news.participant}" if news.participant else ""
+        trade = uow.trade_of_contract(Side.GRID_OPERATOR, caller, contract_id.removesuffix(share))
         if trade is not None:
             self._play(uow, Side.GRID_OPERATOR, trade.transaction_id, news)
 
@@ -262,6 +288,7 @@ class Units:
                 assert isinstance(event, Received)
                 outcome = self._settle(uow, intent, _command_id(event, intent), facts.now_ms)
                 waiting.append((side, transaction_id, Settled(event, intent, outcome)))
+            waiting.extend(decision.tells)
         raise AssertionError(event)
 
     def _save(self, uow: UnitOfWork, before: Trade | None, decision: Decision) -> None:
@@ -315,7 +342,7 @@ class Units:
         parent = uow.trade_of_leg(envelope.transaction_id)
         if parent is None:
             return []
-        return [(Side.BPP, parent.transaction_id, Received(envelope))]
+        return [(parent.side, parent.transaction_id, Received(envelope))]
 
     def _remember(self, uow: UnitOfWork, side: Side, outgoing: Outgoing) -> None:
         """Add what we say ourselves to the contract's history."""
@@ -325,8 +352,11 @@ class Units:
             return
         key = history_key(side, outgoing.context["transaction_id"], str(contract_id))
         body = {"context": outgoing.context, "message": outgoing.message}
-        changed = record(load_history(uow, key), outgoing.action.value, body)
-        save_history(uow, key, changed)
+        action = outgoing.action.value
+        view = view_of(action, body)
+        if view is not None:
+            history = self._histories.load(uow, key)
+            self._histories.save(uow, key, history, record_view(history, action, body, view))
 
     def _facts(self, uow: UnitOfWork, side: Side, event: Event, arrival: Arrival | None) -> Facts:
         parts = self._parts
@@ -339,66 +369,31 @@ class Units:
             time_zone=parts.rules_for(peer).time_zone,
             operator=arrival.operator if arrival is not None else None,
         )
+        if side in (Side.MARKET, Side.MARKET_SESSION):
+            facts = with_market(uow, side, event, facts)
         if not isinstance(event, Received) or event.envelope.action.is_callback:
             return facts
-        if side is Side.BPP:
-            return _with_offers(uow, event.envelope, facts)
-        if side is Side.GRID_OPERATOR and event.envelope.action in _TAKEN_BY:
-            return replace(facts, taken=_is_taken(uow, event.envelope))
+        if side in (Side.BPP, Side.MARKET):
+            return with_offers(uow, event.envelope, facts)
+        if side is Side.GRID_OPERATOR and event.envelope.action in TAKEN_BY:
+            return replace(facts, taken=is_taken(uow, event.envelope))
         return facts
 
 
-def _may_have_arrived(row: OutboxRow) -> bool:
-    """Return whether a row that was given up was sent, and not refused the last time."""
+def _may_have_arrived(uow: UnitOfWork, row: OutboxRow) -> bool:
+    """Return whether a row that was given up was sent, and not refused the last time.
+
+    An attempt is kept before it is made and counted after it: of one that is not counted, as when
+    the node died in between, nobody knows what came of it.
+    """
     refused = row.http_status is not None and 400 <= row.http_status < 500
-    return row.state is OutboxState.DEAD and row.attempts > 0 and not refused
-
-
-def load_history(uow: UnitOfWork, key: str) -> ContractHistory | None:
-    """Return what earlier messages of a contract said."""
-    stored = uow.contract_history(key)
-    return None if stored is None else ContractHistory.from_data(strict_json.decode_object(stored))
-
-
-def save_history(uow: UnitOfWork, key: str, history: ContractHistory | None) -> None:
-    """Write it."""
-    if history is not None:
-        uow.save_contract_history(key, strict_json.encode(history.to_data()))
+    uncounted = len(uow.attempts(row.message_id, row.action)) > row.attempts
+    return row.state is OutboxState.DEAD and (uncounted or (row.attempts > 0 and not refused))
 
 
 def history_key(side: Side, transaction_id: str, contract_id: str) -> str:
     """Return the key of a contract's history, by side and transaction."""
     return f"{side}|{transaction_id}|{contract_id}"
-
-
-def _with_offers(uow: UnitOfWork, envelope: Envelope, facts: Facts) -> Facts:
-    if envelope.action is Action.DISCOVER:
-        open_offers = [
-            offer
-            for offer in uow.offers()
-            if (offer.valid_until_ms is None or facts.now_ms <= offer.valid_until_ms)
-            and offer.available_micro_kwh > 0
-        ]
-        return replace(facts, offers=open_offers)
-    offer = uow.offer(first_id(envelope.order, "beckn:offers"))
-    contract_id = str(envelope.contract.get("contractId", ""))
-    return replace(
-        facts,
-        offers=() if offer is None else (offer,),
-        bound_to=uow.contract_transaction(contract_id),
-    )
-
-
-def _is_taken(uow: UnitOfWork, envelope: Envelope) -> bool:
-    """Return whether another transaction of the same platform has the contract."""
-    contract_id = str(envelope.contract.get("contractId", ""))
-    sender = envelope.bap.subscriber_id
-    other = uow.trade_of_contract(Side.GRID_OPERATOR, sender, contract_id)
-    return (
-        other is not None
-        and other.transaction_id != envelope.transaction_id
-        and other.state in _TAKEN_BY[envelope.action]
-    )
 
 
 def _asked(outgoing: Outgoing, side: Side) -> Asked:

@@ -118,8 +118,12 @@ def _problem(problem: Mapping[str, Any]) -> dict[str, str]:
     kind = str(problem["type"])
     is_type = kind.endswith(_TYPE_PROBLEM)
     code = _CODE_OF.get(kind, "SCH_TYPE_NOT_SUPPORTED" if is_type else "SCH_INVALID_FORMAT")
-    place, *steps = [str(part) for part in problem["loc"]] or ["body"]
-    path = ".".join([_AT.get(place, "$"), *steps])[:100]
-    name = steps[-1][:60] if steps else "the body"
+    place, *steps = problem["loc"] or ("body",)
+    path = _AT.get(str(place), "$") + "".join(map(_step, steps))
+    name = str(steps[-1])[:60] if steps else "the body"
     message = str(problem["msg"]).removeprefix("Value error, ")
-    return {"code": code, "path": path, "message": f"{name}: {message}"[:300]}
+    return {"code": code, "path": path[:100], "message": f"{name}: {message}"[:300]}
+
+
+def _step(part: str | int) -> str:
+    return f"[{part}]" if isinstance(part, int) else f".{part}"

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeVar
 
-from fastapi import Request
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -20,36 +19,52 @@ from pydantic import (
 
 from adapter.domain.currencies import ISO_4217_ACTIVE
 from adapter.domain.errors import QuantityError
-from adapter.domain.instants import parse_instant
+from adapter.domain.instants import EPOCH_MS, parse_instant
 from adapter.domain.quantities import MAX_MICRO, to_micro
-from adapter.web.body import read_json_object
 from adapter.web.errors import validation_error
 
 M = TypeVar("M", bound="Body")
 
 _DECIMAL = r"^[0-9]{1,13}(\.[0-9]{1,6})?$"
-_NUMBER_SCHEMA = {
+_SIGNED_DECIMAL = r"^-?[0-9]{1,13}(\.[0-9]{1,6})?$"
+NUMBER_SCHEMA = {
     "anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": _DECIMAL}],
+}
+SIGNED_NUMBER_SCHEMA = {
+    "anyOf": [{"type": "number"}, {"type": "string", "pattern": _SIGNED_DECIMAL}],
 }
 _TIME_SCHEMA = {"type": "string", "format": "date-time"}
 
 
 def _read_micro(value: object) -> int:
     """Return a JSON number or decimal string in millionths."""
-    if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
-        msg = "expected a number or a decimal string"
-        raise ValueError(msg)
-    if isinstance(value, str) and not _is_plain(value):
-        msg = "expected a decimal string such as 2.5, without sign or exponent"
-        raise ValueError(msg)
-    try:
-        micro = to_micro(value)
-    except QuantityError as error:
-        raise ValueError(error.message) from None
+    micro = _micro_of(value, "2.5, without sign or exponent", signed=False)
     if not 0 <= micro <= MAX_MICRO:
         msg = "expected 0 to 1000000"
         raise ValueError(msg)
     return micro
+
+
+def _read_signed_micro(value: object) -> int:
+    """Return a JSON number or decimal string, which may be negative, in millionths."""
+    micro = _micro_of(value, "-2.5, without plus or exponent", signed=True)
+    if abs(micro) > MAX_MICRO:
+        msg = "expected -1000000 to 1000000"
+        raise ValueError(msg)
+    return micro
+
+
+def _micro_of(value: object, example: str, *, signed: bool) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
+        msg = "expected a number or a decimal string"
+        raise ValueError(msg)
+    if isinstance(value, str) and not _is_plain(value.removeprefix("-") if signed else value):
+        msg = f"expected a decimal string such as {example}"
+        raise ValueError(msg)
+    try:
+        return to_micro(value)
+    except QuantityError as error:
+        raise ValueError(error.message) from None
 
 
 def _is_plain(text: str) -> bool:
@@ -81,6 +96,14 @@ def _read_instant(value: object) -> int:
         raise ValueError(msg) from None
 
 
+def _read_epoch(value: object) -> int:
+    instant_ms = _read_instant(value)
+    if instant_ms % EPOCH_MS:
+        msg = "expected a full quarter of an hour, UTC"
+        raise ValueError(msg)
+    return instant_ms
+
+
 def _read_currency(value: object) -> str:
     if not isinstance(value, str) or value not in ISO_4217_ACTIVE:
         msg = "expected an ISO 4217 code such as USD"
@@ -88,18 +111,36 @@ def _read_currency(value: object) -> str:
     return value
 
 
-Micro = Annotated[int, BeforeValidator(_read_micro), WithJsonSchema(_NUMBER_SCHEMA)]
+Micro = Annotated[int, BeforeValidator(_read_micro), WithJsonSchema(NUMBER_SCHEMA)]
 """kWh or currency per kWh, in millionths, 0 included."""
-PositiveMicro = Annotated[int, BeforeValidator(_read_positive), WithJsonSchema(_NUMBER_SCHEMA)]
+SignedMicro = Annotated[
+    int, BeforeValidator(_read_signed_micro), WithJsonSchema(SIGNED_NUMBER_SCHEMA)
+]
+"""kW in millionths, + export, - withdrawal."""
+PositiveMicro = Annotated[int, BeforeValidator(_read_positive), WithJsonSchema(NUMBER_SCHEMA)]
 """The same above 0."""
 Instant = Annotated[int, BeforeValidator(_read_instant), WithJsonSchema(_TIME_SCHEMA)]
 """Milliseconds since 1970, UTC."""
+Epoch = Annotated[int, BeforeValidator(_read_epoch), WithJsonSchema(_TIME_SCHEMA)]
+"""The same at a full quarter of an hour."""
 Currency = Annotated[
     str,
     BeforeValidator(_read_currency),
     WithJsonSchema({"type": "string", "pattern": "^[A-Z]{3}$"}),
 ]
 SourceType = Literal["SOLAR", "BATTERY", "GRID", "HYBRID", "RENEWABLE", "WIND", "HYDRO", "BIOMASS"]
+ProsumerSource = Literal[
+    "SOLAR",
+    "BATTERY",
+    "GRID",
+    "HYBRID",
+    "RENEWABLE",
+    "WIND",
+    "HYDRO",
+    "BIOMASS",
+    "CONSUMER",
+]
+"""Of a prosumer, who may have nothing to sell."""
 SubscriberId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,255}$")]
 MeterId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:@/+-]{1,128}$")]
 OfferId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:@+-]{1,100}$")]
@@ -109,16 +150,6 @@ class Body(BaseModel):
     """A request body; unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-async def read_model(request: Request, model: type[M]) -> M:
-    """Return the body of a request.
-
-    Raises:
-        WireError: SCH_ codes; RequestError for what is no JSON request at all.
-    """
-    content = await read_json_object(request.scope["headers"], request.receive)
-    return parse_model(content, model)
 
 
 def parse_model(content: Mapping[str, Any], model: type[M]) -> M:
@@ -141,13 +172,6 @@ def json_body(schema: Mapping[str, Any], example: Any = None) -> dict[str, Any]:
     if example is not None:
         content["example"] = example
     return {"requestBody": {"required": True, "content": {"application/json": content}}}
-
-
-def model_body(model: type[Body], example: Any = None) -> dict[str, Any]:
-    """Return the same for a body that `read_model` reads; the model must be flat."""
-    schema = model.model_json_schema()
-    assert "$defs" not in schema, model
-    return json_body(schema, example)
 
 
 class ErrorDetails(BaseModel):

@@ -1,14 +1,16 @@
-"""`/offers`: the catalogue of a seller's platform. Source: interfaces, section 3."""
+"""`/offers`: the catalogue of a seller's platform or a market. Source: interfaces, section 3."""
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field, model_validator
 
 from adapter.bootstrap import Node
-from adapter.domain.instants import format_instant
-from adapter.domain.offers import Offer
+from adapter.domain.errors import WireError
+from adapter.domain.instants import EPOCH_MS, format_instant
+from adapter.domain.market import FeeTreatment
+from adapter.domain.offers import MOST_PARTICIPANTS, MarketPlace, Offer
 from adapter.domain.parties import NodeRole
 from adapter.domain.quantities import minor_digits, to_text
 from adapter.web.auth import Guard
@@ -17,8 +19,10 @@ from adapter.web.errors import json_response, not_offered
 from adapter.web.models import (
     Body,
     Currency,
+    Epoch,
     Instant,
     MeterId,
+    Micro,
     OfferId,
     PositiveMicro,
     SourceType,
@@ -133,19 +137,88 @@ class TariffOffer(OfferBody):
         )
 
 
+class MarketOffer(Body):
+    """A market for one delivery window, in which prosumers trade at one clearing price."""
+
+    offer_id: OfferId
+    market_making_fee: Micro = Field(description="Per kWh, in the currency.")
+    currency: Currency
+    delivery_start: Epoch = Field(description="On the 15-minute grid of UTC.")
+    delivery_end: Epoch
+    gate_closure: Epoch | None = Field(
+        None, description="When it clears; 15 minutes before the delivery, the latest, if left out."
+    )
+    fee_treatment: Literal["SYMMETRIC", "BUYER_ONLY"] = Field(
+        "SYMMETRIC", description="Whether exports bear the fee as well."
+    )
+    maximum_participants: Annotated[int, Field(ge=2, le=MOST_PARTICIPANTS)] = MOST_PARTICIPANTS
+    valid_from: Instant | None = Field(None, description="When it opens.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "MarketOffer":
+        if self.delivery_end <= self.delivery_start:
+            msg = "delivery_end is not after delivery_start"
+            raise ValueError(msg)
+        if self.gate_ms > self.delivery_start - EPOCH_MS:
+            msg = "gate_closure is later than 15 minutes before delivery_start"
+            raise ValueError(msg)
+        if self.valid_from is not None and self.valid_from >= self.gate_ms:
+            msg = "valid_from is not before gate_closure"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def gate_ms(self) -> int:
+        """Return when the market closes."""
+        latest_ms = self.delivery_start - EPOCH_MS
+        return latest_ms if self.gate_closure is None else self.gate_closure
+
+    def offer(self, now_ms: int) -> Offer:
+        """Return the offer as the catalogue keeps it.
+
+        Raises:
+            WireError: SCH_INVALID_FORMAT, its gate is not ahead.
+        """
+        if self.gate_ms <= now_ms:
+            msg = f"gate_closure {format_instant(self.gate_ms)} is not in the future"
+            raise WireError("SCH_INVALID_FORMAT", msg, path="$.gate_closure")
+        return Offer(
+            offer_id=self.offer_id,
+            source_meter_id="",
+            source_type="",
+            currency=self.currency,
+            price_micro_per_kwh=0,
+            available_micro_kwh=0,
+            published_micro_kwh=0,
+            production_start_ms=self.delivery_start,
+            production_end_ms=self.delivery_end,
+            created_ms=now_ms,
+            valid_from_ms=self.valid_from,
+            valid_until_ms=self.gate_ms,
+            market=MarketPlace(
+                self.gate_ms,
+                self.market_making_fee,
+                FeeTreatment(self.fee_treatment),
+                self.maximum_participants,
+            ),
+        )
+
+
 _SCHEMA: dict[str, Any] = {
     "type": "object",
-    "oneOf": [body.model_json_schema() for body in (FixedPriceOffer, TariffOffer)],
+    "oneOf": [body.model_json_schema() for body in (FixedPriceOffer, TariffOffer, MarketOffer)],
 }
 
 
-async def _read_offer(request: Request) -> OfferBody:
-    """Return the body: one that names a tariff is read as the offer of a tariff.
+async def _read_offer(request: Request, roles: frozenset[NodeRole]) -> OfferBody | MarketOffer:
+    """Return the body: one that names a fee is a market's, one that names a tariff a tariff's.
 
     Raises:
         WireError: SCH_ codes.
     """
     content = await read_json_object(request.scope["headers"], request.receive)
+    if NodeRole.BPP not in roles or (NodeRole.MARKET in roles and "market_making_fee" in content):
+        return parse_model(content, MarketOffer)
     return parse_model(content, TariffOffer if "tariff" in content else FixedPriceOffer)
 
 
@@ -153,9 +226,9 @@ class OfferModel(BaseModel):
     """An offer with what is left of it; numbers are decimal strings, times RFC 3339 in UTC."""
 
     offer_id: str
-    source_meter_id: str
-    source_type: str
-    available_kwh: str = Field(description="What is not yet taken by an init.")
+    source_meter_id: str | None = Field(None, description="Absent for a market, as what follows.")
+    source_type: str | None = None
+    available_kwh: str | None = Field(None, description="What is not yet taken by an init.")
     price_per_kwh: str | None = None
     currency: str
     tariff: dict[str, Any] | None = Field(None, description="As on the wire.")
@@ -165,9 +238,15 @@ class OfferModel(BaseModel):
     maximum_kwh: str | None = None
     valid_from: str | None = None
     valid_until: str | None = None
-    production_start: str
-    production_end: str
+    production_start: str | None = None
+    production_end: str | None = None
     created: str
+    market_making_fee: str | None = Field(None, description="Of a market, as what follows.")
+    delivery_start: str | None = None
+    delivery_end: str | None = None
+    gate_closure: str | None = None
+    fee_treatment: str | None = None
+    maximum_participants: int | None = None
 
 
 class OfferList(BaseModel):
@@ -181,7 +260,7 @@ def offers_router(node: Node, guard: Guard) -> APIRouter:
 
     def sellers_only() -> None:
         if not {NodeRole.BPP, NodeRole.MARKET} & node.parts.roles:
-            msg = "this node is no seller's platform (role bpp)"
+            msg = "this node is no seller's platform (role bpp) and no market (role market)"
             raise not_offered(msg)
 
     router = APIRouter(
@@ -197,7 +276,7 @@ def offers_router(node: Node, guard: Guard) -> APIRouter:
     )
     async def publish(request: Request) -> Response:
         """Publish an offer; the same again changes nothing, another body for its id is refused."""
-        wanted = await _read_offer(request)
+        wanted = await _read_offer(request, node.parts.roles)
         offer = await node.catalogue.publish(wanted.offer(node.parts.clock.now_ms()))
         return json_response(201, offer_to_wire(offer))
 
@@ -218,6 +297,8 @@ def offers_router(node: Node, guard: Guard) -> APIRouter:
 
 def offer_to_wire(offer: Offer) -> dict[str, Any]:
     """Return an offer as our own interface shows it, without what it leaves open."""
+    if offer.market is not None:
+        return _market_to_wire(offer, offer.market)
     shown: dict[str, Any] = {
         "offer_id": offer.offer_id,
         "source_meter_id": offer.source_meter_id,
@@ -234,6 +315,22 @@ def offer_to_wire(offer: Offer) -> dict[str, Any]:
         "valid_until": _instant(offer.valid_until_ms),
         "production_start": format_instant(offer.production_start_ms),
         "production_end": format_instant(offer.production_end_ms),
+        "created": format_instant(offer.created_ms),
+    }
+    return {name: value for name, value in shown.items() if value is not None}
+
+
+def _market_to_wire(offer: Offer, place: MarketPlace) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "offer_id": offer.offer_id,
+        "market_making_fee": to_text(place.fee_micro_per_kwh, minor_digits(offer.currency)),
+        "currency": offer.currency,
+        "delivery_start": format_instant(offer.production_start_ms),
+        "delivery_end": format_instant(offer.production_end_ms),
+        "gate_closure": format_instant(place.gate_ms),
+        "fee_treatment": place.fee_treatment.value,
+        "maximum_participants": place.most_participants,
+        "valid_from": _instant(offer.valid_from_ms),
         "created": format_instant(offer.created_ms),
     }
     return {name: value for name, value in shown.items() if value is not None}

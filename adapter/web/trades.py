@@ -1,4 +1,4 @@
-"""`/trades`: one call runs a whole purchase; reading trades and their messages.
+"""`/trades`: one call runs a whole purchase, or takes a curve into a market; reading trades.
 
 Source: interfaces, section 3.
 """
@@ -15,9 +15,11 @@ from adapter.domain.parties import NodeRole
 from adapter.domain.quantities import to_text
 from adapter.domain.trade import Trade
 from adapter.protocol.lifecycle import CONFIRMED_STATES
-from adapter.service.originate import is_decided
+from adapter.service.waiters import is_decided
 from adapter.service.queries import MAX_PAGE
 from adapter.web.auth import Guard
+from adapter.web.body import read_json_object
+from adapter.web.curve_orders import CurveOrder
 from adapter.web.ending import Ending
 from adapter.web.errors import error_response, json_response, not_offered
 from adapter.web.models import (
@@ -29,8 +31,8 @@ from adapter.web.models import (
     PositiveMicro,
     SourceType,
     SubscriberId,
-    model_body,
-    read_model,
+    json_body,
+    parse_model,
     refusals,
 )
 
@@ -85,8 +87,26 @@ class Purchase(Body):
         return plan
 
 
+_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "oneOf": [body.model_json_schema() for body in (Purchase, CurveOrder)],
+}
+
+
+async def _read_wish(request: Request) -> Purchase | CurveOrder:
+    """Return the body: one that names a curve, or a meter of its own, is a prosumer's.
+
+    Raises:
+        WireError: SCH_ codes.
+    """
+    content = await read_json_object(request.scope["headers"], request.receive)
+    if {"offer_curve", "source_meter_id"}.isdisjoint(content):
+        return parse_model(content, Purchase)
+    return parse_model(content, CurveOrder)
+
+
 class FlowModel(BaseModel):
-    """One revenue flow of a contract."""
+    """One revenue flow of a contract; one that speaks of prosumers is there for each."""
 
     payer: str = Field(alias="from")
     payee: str = Field(alias="to")
@@ -94,6 +114,7 @@ class FlowModel(BaseModel):
     bound: bool
     amount: str | None = Field(None, description="Decimal string; absent while unbound.")
     currency: str | None = None
+    party: str | None = Field(None, description="The prosumer it is about, by its clearing key.")
 
 
 class TradeModel(BaseModel):
@@ -148,18 +169,18 @@ def trades_router(node: Node, guard: Guard, ending: Ending) -> APIRouter:
             409: {"model": TradeModel, "description": "Refused by the network; with `error`."},
             **refusals(400, 401, 404, 503),
         },
-        openapi_extra=model_body(Purchase, _EXAMPLE),
+        openapi_extra=json_body(_SCHEMA, _EXAMPLE),
     )
     async def buy(
         request: Request, wait: Annotated[int, Query(ge=0, le=MAX_WAIT_S)] = WAIT_S
     ) -> Response:
-        """Buy energy: find an offer, agree, confirm, and answer with the contract."""
+        """Buy energy, or bring a curve into a market: find, agree, confirm; give the contract."""
         if NodeRole.BAP not in node.parts.roles:
             msg = "this node is no buyer's platform (role bap)"
             raise not_offered(msg)
-        purchase = await read_model(request, Purchase)
+        plan = (await _read_wish(request)).plan()
         try:
-            transaction_id = await node.originator.start_trade(purchase.plan())
+            transaction_id = await node.originator.start_trade(plan)
         except WireError as error:
             return error_response(_before_the_network(error))
         waited = ending.unless(node.originator.wait_for_trade(transaction_id, wait))

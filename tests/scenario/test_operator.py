@@ -155,6 +155,19 @@ async def test_an_agreement_that_expires_is_pushed_as_failed(
     assert await network.balance("bob", "USD") == "20.00"
 
 
+async def test_a_contract_whose_id_looks_like_a_share_is_told_like_any_other(
+    network: Network, platform: Stranger
+) -> None:
+    name = "contract-x#meter-home-3#"
+    await ask(network, platform, "init", child(contract_id=name))
+    order = platform.last("on_init")["message"]["order"]
+    assert (await ask(network, platform, "confirm", order)).word == "ACK"
+    network.clock.move_to("2026-03-02T08:31:00Z")
+    await submit_readings(network, count=1)
+    await network.tick()
+    assert contract(platform.last("on_status")["message"]["order"])["contractId"] == name
+
+
 async def test_delivery_is_told_once_at_its_beginning_and_once_when_it_is_settled(
     network: Network, platform: Stranger
 ) -> None:

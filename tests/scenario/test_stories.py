@@ -9,8 +9,8 @@ from tests.scenario.stories import Story, stories, told_by
 STORIES = stories()
 
 
-def test_the_page_tells_three_stories() -> None:
-    assert len(STORIES) == 3
+def test_the_page_tells_four_stories() -> None:
+    assert len(STORIES) == 4
     assert sum(len(story.commands) for story in STORIES) > 60
 
 

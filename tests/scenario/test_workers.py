@@ -14,14 +14,18 @@ from pathlib import Path
 import pytest
 
 from adapter.bootstrap import Node, Ports, build_node
+from adapter.domain.trade import TradeState
+from adapter.service import head_watch, waiters
 from adapter.settings import load_settings
 from adapter.store.audit import audit_database
+from adapter.store.postgres_siblings import PostgresSiblings
 from tests.fakes.network import BAP, BPP, GRID, HOSTS, Network, offer, open_network, plan
 from tests.fakes.postgres import PostgresServer
 from tests.fakes.readings import submit_readings
 from tests.fakes.time import CountingIds
 
 NAMES = (BAP, BPP, GRID)
+WAIT_S = 30
 
 
 class InTurn(dict[str, Node]):
@@ -79,6 +83,59 @@ async def twice(postgres_server: PostgresServer, tmp_path: Path) -> AsyncIterato
         yield opened
         for node in opened.all:
             await node.stop()
+
+
+@pytest.fixture
+def only_news(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody look again by himself within a test."""
+    monkeypatch.setattr(waiters, "RECHECK_S", 600)
+    monkeypatch.setattr(head_watch, "RECHECK_S", 600)
+
+
+async def until_connected(nodes: Iterable[Node]) -> None:
+    """Return once all hear each other: a gap in the news ends with a look of everybody."""
+    async with asyncio.timeout(WAIT_S):
+        for node in nodes:
+            siblings = node.siblings
+            assert isinstance(siblings, PostgresSiblings)
+            while not siblings.is_connected:
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.usefixtures("only_news")
+async def test_a_caller_at_one_worker_gets_the_answer_that_arrives_at_the_other(
+    twice: Twice,
+) -> None:
+    network, other = twice.network, twice.second[BAP]
+    await network.bpp.catalogue.publish(offer())
+    network.wire.nodes = {HOSTS[node.parts.me.subscriber_id]: node for node in network.nodes}
+    for node in (network.bap, other):
+        await node.start()
+    await until_connected((network.bap, other))
+    transaction_id = await other.originator.start_trade(plan())
+    waiting = asyncio.create_task(other.originator.wait_for_trade(transaction_id, WAIT_S))
+    async with asyncio.timeout(WAIT_S):
+        while not waiting.done():
+            await asyncio.gather(*(node.outbound.drain_due() for node in twice.all))
+            await asyncio.sleep(0.01)
+    assert waiting.result().state is TradeState.CONFIRMED
+
+
+@pytest.mark.usefixtures("only_news")
+async def test_who_follows_the_ledger_at_one_worker_sees_what_the_other_writes(
+    twice: Twice,
+) -> None:
+    network, other = twice.network, twice.second[GRID]
+    for node in (network.grid, other):
+        await node.start()
+    await until_connected((network.grid, other))
+    assert other.contracts is not None
+    seq = (await other.contracts.state())["seq"]
+    waiting = asyncio.create_task(other.contracts.heads.beyond(seq, WAIT_S))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    await network.call("rec", "registry", "register_user", user="eve", user_type="CONSUMER")
+    assert await waiting
 
 
 async def test_three_trades_over_two_workers_each(twice: Twice) -> None:

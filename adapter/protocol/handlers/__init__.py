@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from adapter.domain.parties import Side
 from adapter.domain.trade import Trade
 from adapter.protocol.decision import Decision, Event, Facts
-from adapter.protocol.handlers import bap, bpp, grid_operator
+from adapter.protocol.handlers import bap, bpp, grid_operator, market, market_session
 
 Handler = Callable[[Trade | None, Event, Facts], Decision]
 
@@ -13,6 +13,8 @@ HANDLERS: Mapping[Side, Handler] = {
     Side.BAP: bap.decide,
     Side.BPP: bpp.decide,
     Side.GRID_OPERATOR: grid_operator.decide,
+    Side.MARKET: market.decide,
+    Side.MARKET_SESSION: market_session.decide,
 }
 
 

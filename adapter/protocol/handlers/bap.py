@@ -2,7 +2,9 @@
 
 A trade with a plan goes on by itself from on_discover to confirm. A confirm without an answer is
 of unknown fate: its status is asked for until it is known or the trade window is over; a second
-confirm is never sent. Source: protocol specification, sections 9 and 11.
+confirm is never sent. In a market the confirm is a commitment, answered once the market has
+cleared; an answer that the prosumer's own curve does not allow is refused and flagged.
+Source: protocol specification, sections 9, 11 and 12.
 """
 
 from collections.abc import Mapping
@@ -10,17 +12,17 @@ from dataclasses import replace
 from typing import Any
 
 from adapter.domain.errors import AdapterError, WireError
-from adapter.domain.instants import parse_instant
+from adapter.domain.market import CLEARING_MS
 from adapter.domain.parties import Side
 from adapter.domain.trade import Ending, OpenRequest, Trade, TradeState
 from adapter.protocol.acks import error_object
 from adapter.protocol.actions import Action
 from adapter.protocol.contexts import message_context, transaction_base
-from adapter.protocol.contract import inputs_of
 from adapter.protocol.decision import (
     Decision,
     Event,
     Facts,
+    FlaggedRefusalError,
     Lapsed,
     MessageKind,
     NoAnswer,
@@ -31,6 +33,16 @@ from adapter.protocol.decision import (
 )
 from adapter.protocol.envelope import Envelope
 from adapter.protocol.handlers import plan as plans
+from adapter.protocol.handlers import prosumer_plan
+from adapter.protocol.handlers.prosumer_terms import (
+    OFF_CURVE,
+    check_cleared,
+    check_market_terms,
+    commitment_ends_ms,
+    confirm_ttl_ms,
+    delivery_ends_ms,
+    is_market,
+)
 from adapter.protocol.handlers.shared import (
     applied,
     begun,
@@ -47,6 +59,13 @@ from adapter.protocol.handlers.shared import (
 from adapter.protocol.lifecycle import Step, advance, allows, illegal, is_final
 from adapter.protocol.orders import contract_of, order_reference, with_status
 
+NEXT_PAGE_MS = 1_000
+"""How long the next page of an on_discover is waited for, when there may be one."""
+NOTHING_CLEARED: Mapping[str, Any] = {
+    "code": "BIZ_QUANTITY_UNAVAILABLE",
+    "message": "the market has closed without a trade for this curve",
+}
+"""Why a commitment ended without a contract."""
 _SEND_STEPS: Mapping[Action, Step] = {
     Action.SELECT: Step.SELECT,
     Action.INIT: Step.INIT,
@@ -70,6 +89,8 @@ def decide(trade: Trade | None, event: Event, facts: Facts) -> Decision:
             return _unanswered(trade, action, message_id, error, lost=True, facts=facts)
         case NotTaken(action, message_id, error, unknown):
             return _unanswered(trade, action, message_id, error, lost=unknown, facts=facts)
+        case Lapsed() if trade.state is TradeState.NEW:  # no further page came
+            return _select_best(trade, trade.found or {}, facts)
         case Lapsed():
             order = None if trade.order is None else with_status(trade.order, "TERMINATED")
             return Decision(replace(advance(trade, Step.LAPSE), ended=Ending.LAPSED, order=order))
@@ -139,20 +160,33 @@ def _before_sending(trade: Trade, action: Action, facts: Facts) -> Trade:
 
 def _on_discover(trade: Trade, envelope: Envelope, facts: Facts) -> Decision:
     if envelope.error is not None:
-        return Decision(replace(trade, error=envelope.error))
+        return Decision(replace(trade, error=envelope.error, pages_until_ms=None))
     done = trade.request is not None or trade.error is not None  # with an earlier page
     if trade.plan is None or trade.state is not TradeState.NEW or done:
         return Decision()
+    earlier = (trade.found or {}).get("catalogs") or ()
+    message = {"catalogs": [*earlier, *(envelope.message.get("catalogs") or ())]}
+    if plans.is_last_page(trade.plan, envelope):
+        return _select_best(trade, message, facts)
+    found = plans.best_of(trade.plan, message, time_zone=facts.time_zone)
+    until_ms = facts.now_ms + NEXT_PAGE_MS
+    return Decision(replace(trade, found=found, pages_until_ms=until_ms))
+
+
+def _select_best(trade: Trade, message: Mapping[str, Any], facts: Facts) -> Decision:
+    """Take up the best offer of all pages."""
+    assert trade.plan is not None
+    plan, new_order_id = trade.plan, f"order-{facts.new_id()}"
+    decided = replace(trade, found=None, pages_until_ms=None)
     try:
-        order = plans.select_order(
-            trade.plan,
-            envelope.message,
-            f"order-{facts.new_id()}",
-            time_zone=facts.time_zone,
-        )
+        if prosumer_plan.is_prosumer_plan(plan):  # nobody selects in a market
+            me = facts.me.subscriber_id
+            order = prosumer_plan.init_order(plan, message, new_order_id, me, now_ms=facts.now_ms)
+            return _go_on(decided, Action.INIT, {"order": order}, facts)
+        order = plans.select_order(plan, message, new_order_id, time_zone=facts.time_zone)
     except AdapterError as error:
-        return Decision(replace(trade, error=error_object(error)))
-    return _go_on(trade, Action.SELECT, {"order": order}, facts)
+        return Decision(replace(decided, error=error_object(error)))
+    return _go_on(decided, Action.SELECT, {"order": order}, facts)
 
 
 def _on_select(trade: Trade, envelope: Envelope, facts: Facts) -> Decision:
@@ -177,24 +211,55 @@ def _on_init(trade: Trade, envelope: Envelope, facts: Facts) -> Decision:
     if envelope.error is not None:
         return Decision(_failed(trade, envelope.error))
     assert trade.request is not None
-    check_same_terms(envelope.order, trade.request.order or {}, ("SELLER", "BUYER"))
+    asked = trade.request.order or {}
+    check_same_terms(envelope.order, asked, ("SELLER", "BUYER"))
+    if is_market(asked):
+        check_market_terms(envelope.order, asked, facts.me.subscriber_id)
     initiated = _with_answer(advance(trade, Step.ON_INIT), envelope)
     if initiated.plan is None:
         return Decision(initiated)
-    return _go_on(initiated, Action.CONFIRM, {"order": dict(envelope.order)}, facts)
+    life_ms = confirm_ttl_ms(envelope.order, now_ms=facts.now_ms, least_ms=facts.ttl_ms)
+    lasting = replace(facts, ttl_ms=life_ms)
+    return _go_on(initiated, Action.CONFIRM, {"order": dict(envelope.order)}, lasting)
 
 
 def _on_confirm(trade: Trade, envelope: Envelope, facts: Facts) -> Decision:
-    del facts
     if not allows(trade, Step.ON_CONFIRM):
         return Decision()
     if envelope.error is not None:
         return Decision(_failed(trade, envelope.error))
-    check_same_terms(envelope.order, current_order(trade))
+    agreed = current_order(trade)
+    check_same_terms(envelope.order, agreed)
+    if is_market(agreed):
+        check_market_terms(envelope.order, agreed, facts.me.subscriber_id)
     if envelope.contract.get("status") == "TERMINATED":
         return Decision(_ended(trade, Step.TERMINATE, envelope, Ending.FAILED))
+    _refuse_off_curve(trade, envelope, facts)
     confirmed = _with_answer(advance(trade, Step.ON_CONFIRM), envelope)
-    return Decision(replace(applied(confirmed, envelope), terms_until_ms=None))
+    return Decision(replace(applied(confirmed, envelope), terms_until_ms=None, error=None))
+
+
+def _refuse_off_curve(trade: Trade, envelope: Envelope, facts: Facts) -> None:
+    """Refuse what a market claims to have cleared when the prosumer's own curve forbids it.
+
+    Nobody is worse off than its curve. The market learns it by the refusal; the trade is not
+    confirmed, but of unknown fate and flagged, for the ledger may say otherwise. Nothing more is
+    asked; what corrects the claim is taken.
+
+    Raises:
+        FlaggedRefusalError: BIZ_PRICE_MISMATCH.
+    """
+    agreed = current_order(trade)
+    if not is_market(agreed):
+        return
+    try:
+        check_cleared(envelope.order, agreed, facts.me.subscriber_id)
+    except WireError as error:
+        flags = tuple(dict.fromkeys((*trade.flags, OFF_CURVE)))
+        kept = replace(trade, flags=flags, request=None, error=error_object(error))
+        raise FlaggedRefusalError(
+            error, advance(kept, Step.LOSE) if allows(kept, Step.LOSE) else kept
+        ) from error
 
 
 def _on_news(trade: Trade, envelope: Envelope, facts: Facts) -> Decision:
@@ -210,10 +275,26 @@ def _on_news(trade: Trade, envelope: Envelope, facts: Facts) -> Decision:
         return Decision()
     if step is Step.TERMINATE:
         return Decision(_ended(trade, step, envelope, Ending.FAILED))
+    cleared_ms = commitment_ends_ms(contract_of(current_order(trade)))
+    if step is Step.STAY_PENDING and _may_be_committed(trade, cleared_ms, facts):
+        return _ask_status_later(trade, facts, not_before_ms=cleared_ms or 0)
+    if step is not Step.STAY_PENDING:
+        _refuse_off_curve(trade, envelope, facts)
     moved = replace(advance(trade, step), order=envelope.order)
     if trade.state in (TradeState.CONFIRM_PENDING, TradeState.CONFIRM_UNKNOWN):
-        moved = replace(moved, request=None)
+        error = trade.error if step is Step.STAY_PENDING else None
+        moved = replace(moved, request=None, error=error)
     return Decision(applied(moved, envelope))
+
+
+def _may_be_committed(trade: Trade, cleared_ms: int | None, facts: Facts) -> bool:
+    """Return whether PENDING says nothing yet: a market tells what cleared when it has closed."""
+    return (
+        trade.state is TradeState.CONFIRM_UNKNOWN
+        and is_market(current_order(trade))
+        and cleared_ms is not None
+        and facts.now_ms < cleared_ms + CLEARING_MS
+    )
 
 
 def _on_cancel(trade: Trade, envelope: Envelope, facts: Facts) -> Decision:
@@ -258,16 +339,16 @@ def _unanswered(
 def _ask_status(trade: Trade, facts: Facts) -> Decision:
     """Ask what became of a confirm, as long as the trade window is not over."""
     order = current_order(trade)
-    end = inputs_of(contract_of(order), "BUYER").get("tradeEndTime")
-    if end is not None and facts.now_ms >= parse_instant(str(end)):
+    end_ms = delivery_ends_ms(contract_of(order))
+    if OFF_CURVE in trade.flags or (end_ms is not None and facts.now_ms >= end_ms):
         return Decision(trade)
     return _go_on(trade, Action.STATUS, {"order": order_reference(order)}, facts)
 
 
-def _ask_status_later(trade: Trade, facts: Facts) -> Decision:
+def _ask_status_later(trade: Trade, facts: Facts, *, not_before_ms: int = 0) -> Decision:
     """Ask once more when the life of a request is over: the peer did not say what became of it."""
-    decision = _ask_status(trade, replace(facts, ttl_ms=2 * facts.ttl_ms))
-    later_ms = facts.now_ms + facts.ttl_ms
+    later_ms = max(facts.now_ms + facts.ttl_ms, not_before_ms)
+    decision = _ask_status(trade, replace(facts, ttl_ms=later_ms - facts.now_ms + facts.ttl_ms))
     outgoing = tuple(replace(asked, not_before_ms=later_ms) for asked in decision.outgoing)
     return replace(decision, outgoing=outgoing)
 
@@ -280,6 +361,9 @@ def _failed(trade: Trade, error: Mapping[str, Any]) -> Trade:
 def _ended(trade: Trade, step: Step, envelope: Envelope, ending: Ending) -> Trade:
     order = envelope.order or with_status(current_order(trade), "TERMINATED")
     ended = replace(advance(trade, step), request=None, order=order, ended=ending)
+    committed = trade.state in (TradeState.CONFIRM_PENDING, TradeState.CONFIRM_UNKNOWN)
+    if step is Step.TERMINATE and committed and is_market(order):
+        ended = replace(ended, error=dict(NOTHING_CLEARED))
     return applied(ended, envelope)
 
 

@@ -16,10 +16,6 @@ from adapter.domain.parties import Side
 from adapter.domain.trade import Ending, StockTaken, Trade, TradeState
 from adapter.protocol.actions import Action
 from adapter.protocol.catalogue import (
-    catalogue_item,
-    catalogue_message,
-    catalogue_offer,
-    catalogue_pages,
     check_order_against_offer,
     check_stands,
     check_stock,
@@ -37,11 +33,11 @@ from adapter.protocol.decision import (
     Received,
     StockChange,
 )
-from adapter.protocol.discover import wish_of
 from adapter.protocol.envelope import Envelope
 from adapter.protocol.handlers import cascade
 from adapter.protocol.handlers.cascade import conclude_cancel, give_back
 from adapter.protocol.handlers.cascade_requests import ask_cancel, ask_confirm, ask_init
+from adapter.protocol.handlers.discovery import answer_discover
 from adapter.protocol.handlers.shared import (
     answer,
     answer_error,
@@ -67,8 +63,6 @@ from adapter.protocol.orders import (
 )
 from adapter.protocol.role_inputs import unwrap
 
-PAGE_OFFERS = 40
-"""Offers in one on_discover: a body must stay below 256 KiB, an offer takes 2.5 to 5 kB."""
 _TEMPLATE_TAKEN = "contract {} belongs to another transaction; select the offer to get one"
 
 
@@ -85,26 +79,6 @@ def decide(trade: Trade | None, event: Event, facts: Facts) -> Decision:
             return cascade.decide(trade, event, facts)
         case _:
             return Decision()
-
-
-def _discover(trade: Trade | None, envelope: Envelope, facts: Facts) -> Decision:
-    """Answer from the catalogue; a discover opens no trade."""
-    del trade
-    cascades = facts.operator is not None
-    is_wished = wish_of(envelope.message)
-    found = [
-        offer
-        for offer in facts.offers
-        if is_wished(catalogue_item(offer), catalogue_offer(offer, facts.me, cascades=cascades))
-    ]
-    reply = answer(open_request(envelope, facts), facts)
-    pages = catalogue_pages(found, PAGE_OFFERS) or [[]]
-    return Decision(
-        outgoing=tuple(
-            replace(reply, message=catalogue_message(page, facts.me, cascades=cascades))
-            for page in pages
-        )
-    )
 
 
 def _select(trade: Trade | None, envelope: Envelope, facts: Facts) -> Decision:
@@ -306,7 +280,7 @@ def _window_begun(trade: Trade, now_ms: int) -> bool:
 
 
 _REQUESTS = {
-    Action.DISCOVER: _discover,
+    Action.DISCOVER: answer_discover,
     Action.SELECT: _select,
     Action.INIT: _init,
     Action.CONFIRM: _confirm,

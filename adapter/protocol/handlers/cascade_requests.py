@@ -1,4 +1,4 @@
-"""The requests that a seller's platform sends on the leg towards its grid operator.
+"""The requests that a seller's platform or a market sends on the leg towards its grid operator.
 
 Source: protocol specification, section 12.
 """
@@ -35,15 +35,15 @@ def ask_init(trade: Trade, order: Mapping[str, Any], operator: Peer, facts: Fact
     contract_id = str(contract["contractId"])
     known = trade.leg if trade.leg is not None and trade.leg.contract_id == contract_id else None
     transaction_id = facts.new_id() if known is None else known.transaction_id
-    child_order = _child_order(order, contract, operator, facts)
-    asked = _request(Action.INIT, operator, transaction_id, parent, child_order, facts)
+    child_order = operator_order(order, contract, operator, facts)
+    asked = child_request(Action.INIT, operator, transaction_id, parent, child_order, facts)
     leg = CascadeLeg(
         operator,
         transaction_id,
         contract_id,
         child_order["beckn:id"],
         LegState.WAITING,
-        _open(asked),
+        opened(asked),
         {} if known is None else known.role_inputs,
     )
     return Decision(replace(trade, leg=leg), (asked,))
@@ -53,9 +53,11 @@ def ask_confirm(trade: Trade, facts: Facts) -> Decision:
     """Send the cascaded confirm of a parent whose confirm is pending."""
     leg, parent = leg_of(trade), parent_of(trade)
     order = current_order(trade)
-    child_order = _child_order(order, contract_of(order), leg.operator, facts)
-    asked = _request(Action.CONFIRM, leg.operator, leg.transaction_id, parent, child_order, facts)
-    waiting = replace(leg, state=LegState.WAITING, request=_open(asked))
+    child_order = operator_order(order, contract_of(order), leg.operator, facts)
+    asked = child_request(
+        Action.CONFIRM, leg.operator, leg.transaction_id, parent, child_order, facts
+    )
+    waiting = replace(leg, state=LegState.WAITING, request=opened(asked))
     return Decision(replace(trade, leg=waiting), (asked,))
 
 
@@ -65,11 +67,11 @@ def ask_cancel(trade: Trade, facts: Facts) -> Decision:
     asked = compensating_cancel(trade, facts)
     _, deadline_ms = _child_time(parent, facts.now_ms)
     asked = replace(asked, deadline_ms=deadline_ms)
-    waiting = replace(leg, state=LegState.WAITING, request=_open(asked))
+    waiting = replace(leg, state=LegState.WAITING, request=opened(asked))
     return Decision(replace(trade, leg=waiting), (asked,))
 
 
-def _request(
+def child_request(
     action: Action,
     operator: Peer,
     transaction_id: str,
@@ -77,6 +79,11 @@ def _request(
     order: Mapping[str, Any],
     facts: Facts,
 ) -> Outgoing:
+    """Return a request to the operator that is answered before `parent` has to be.
+
+    Raises:
+        WireError: CTX_TTL_EXPIRED, the parent leaves less than 4 s.
+    """
     ttl_ms, deadline_ms = _child_time(parent, facts.now_ms)
     context = _child_context(action, operator, transaction_id, ttl_ms, facts)
     return Outgoing(
@@ -114,7 +121,7 @@ def _child_time(parent: OpenRequest, now_ms: int) -> tuple[int, int]:
     return ttl_ms, now_ms + ttl_ms + SECOND_MS
 
 
-def _child_order(
+def operator_order(
     order: Mapping[str, Any], contract: Mapping[str, Any], operator: Peer, facts: Facts
 ) -> dict[str, Any]:
     """Return the operator's order about the same contract: no items, offers or payments."""
@@ -130,7 +137,8 @@ def _child_order(
     return with_contract(child, contract)
 
 
-def _open(asked: Outgoing) -> OpenRequest:
+def opened(asked: Outgoing) -> OpenRequest:
+    """Return a request of ours as waiting for its answer."""
     assert asked.deadline_ms is not None
     return OpenRequest(asked.action.value, asked.context["message_id"], asked.deadline_ms)
 
@@ -150,7 +158,7 @@ def ask_status(trade: Trade, wait_ms: int, facts: Facts) -> Decision:
         deadline_ms=facts.now_ms + wait_ms,
         expires_ms=facts.now_ms + wait_ms,
     )
-    asking = replace(leg, state=LegState.ASKING, request=_open(asked))
+    asking = replace(leg, state=LegState.ASKING, request=opened(asked))
     return Decision(replace(trade, leg=asking), (asked,))
 
 

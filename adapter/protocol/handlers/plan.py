@@ -20,6 +20,8 @@ from adapter.protocol.contract import (
     tariff_pricing,
     with_role,
 )
+from adapter.protocol.envelope import Envelope
+from adapter.protocol.handlers import prosumer_plan
 from adapter.protocol.orders import (
     CORE_CONTEXT,
     contract_of,
@@ -30,20 +32,28 @@ from adapter.protocol.orders import (
     without,
 )
 
+LONG_PAGE = 20
+"""Offers on a page that may be followed by another; our own nodes put 40 on one."""
+LARGE_PAGE = 65_536
+"""Bytes, a quarter of a body's limit: few offers with long tariffs fill a page too."""
+
 Plan = Mapping[str, Any]
 
 
 def discover_message(plan: Plan) -> dict[str, Any]:
-    """Return the discover that finds offers for the plan."""
-    conditions = [
+    """Return the discover that finds offers, or the market, for the plan."""
+    if prosumer_plan.is_prosumer_plan(plan):
+        return prosumer_plan.discover_message(plan)
+    conditions = []  # the one that most offers fail comes first
+    if plan.get("offer_id") and "'" not in plan["offer_id"]:
+        conditions.append(f"@.offerAttributes.offerId == '{plan['offer_id']}'")
+    conditions += [
         f"@.itemAttributes.availableQuantity >= {plan['quantity_kwh']}",
         f"@.itemAttributes.productionWindow.start <= '{plan['start']}'",
         f"@.itemAttributes.productionWindow.end >= '{plan['end']}'",
     ]
     if plan.get("source_type"):
         conditions.append(f"@.itemAttributes.sourceType == '{plan['source_type']}'")
-    if plan.get("offer_id") and "'" not in plan["offer_id"]:
-        conditions.append(f"@.offerAttributes.offerId == '{plan['offer_id']}'")
     expression = f"$[?({' && '.join(conditions)})]"
     return {"filters": {"type": "jsonpath", "expression": expression}}
 
@@ -62,15 +72,11 @@ def select_order(
     Raises:
         WireError: BIZ_OFFER_NOT_FOUND, none fits.
     """
-    fitting = []
-    for item, offer in _pairs(message):
-        price = _price(plan, offer, time_zone) if _fits(plan, item, offer) else None
-        if price is not None and price <= _limit(plan, price):
-            fitting.append((price, offer["beckn:id"], item, offer))
-    if not fitting:
+    pair = _best_pair(plan, message, time_zone)
+    if pair is None:
         msg = f"no offer of {plan['bpp_id']} fits {plan['quantity_kwh']} kWh in that window"
         raise WireError("BIZ_OFFER_NOT_FOUND", msg)
-    _, _, item, offer = min(fitting, key=lambda found: found[:2])
+    item, offer = pair
     quantity = number(Energy.from_kwh(plan["quantity_kwh"]).kwh)
     provider = offer.get("beckn:provider")
     order = {
@@ -84,6 +90,52 @@ def select_order(
         "beckn:provider": provider if isinstance(provider, Mapping) else {"beckn:id": provider},
     }
     return with_contract(order, _with_window(plan, _contract(offer)))
+
+
+def best_of(plan: Plan, message: Mapping[str, Any], *, time_zone: str) -> dict[str, Any]:
+    """Return the message of an on_discover with the offer alone that is to be taken up.
+
+    Of markets those of the plan's window are kept: which of them is open is asked at the end.
+    """
+    if prosumer_plan.is_prosumer_plan(plan):
+        return prosumer_plan.fitting_only(plan, message)
+    pair = _best_pair(plan, message, time_zone)
+    if pair is None:
+        return {"catalogs": []}
+    item, offer = pair
+    return {"catalogs": [{"beckn:items": [item], "beckn:offers": [offer]}]}
+
+
+def is_last_page(plan: Plan, envelope: Envelope) -> bool:
+    """Return whether nothing better can come after this page of an on_discover.
+
+    No page says how many there are. One that is neither long nor large is taken for the last, and
+    the one offer that was asked for needs no other.
+    """
+    in_market = prosumer_plan.is_prosumer_plan(plan)
+    offers = (
+        list(prosumer_plan.offers_in(envelope.message))
+        if in_market
+        else [offer for _, offer in _pairs(envelope.message)]
+    )
+    if plan.get("offer_id") in {offer["beckn:id"] for offer in offers}:
+        return True
+    return len(offers) < LONG_PAGE and len(envelope.raw) < LARGE_PAGE
+
+
+def _best_pair(
+    plan: Plan, message: Mapping[str, Any], time_zone: str
+) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
+    """Return item and offer of the cheapest offer that fits, the first by its id of several."""
+    fitting = []
+    for item, offer in _pairs(message):
+        price = _price(plan, offer, time_zone) if _fits(plan, item, offer) else None
+        if price is not None and price <= _limit(plan, price):
+            fitting.append((price, offer["beckn:id"], item, offer))
+    if not fitting:
+        return None
+    _, _, item, offer = min(fitting, key=lambda found: found[:2])
+    return item, offer
 
 
 def _with_window(plan: Plan, contract: Mapping[str, Any]) -> Mapping[str, Any]:

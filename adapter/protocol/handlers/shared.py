@@ -11,6 +11,7 @@ from adapter.protocol.acks import error_object
 from adapter.protocol.actions import Action
 from adapter.protocol.contexts import CALLBACK_TTL_MS, base_of, message_context
 from adapter.protocol.contract import (
+    PROSUMER_INPUTS,
     REQUIRED_INPUTS,
     formulas_of,
     inputs_of,
@@ -103,7 +104,7 @@ def check_same_offer(
     """
     contract, terms = contract_of(order), contract_of(agreed)
     for role in roles:
-        names = REQUIRED_INPUTS[role]
+        names = PROSUMER_INPUTS if role == "PROSUMER" else REQUIRED_INPUTS[role]
         given, fixed = inputs_of(contract, role), inputs_of(terms, role)
         for name in names:
             if not _same(given.get(name), fixed.get(name)):

@@ -8,8 +8,11 @@ from adapter.protocol.rules.history import (
     HISTORY_RULES,
     ContractHistory,
     check_history,
+    check_view,
     contract_id_of,
     record,
+    record_view,
+    view_of,
 )
 from adapter.protocol.rules.prices import PRICE_RULES, check_prices
 from adapter.protocol.rules.table import ALL_RULES, check_message
@@ -22,6 +25,9 @@ __all__ = [
     "check_history",
     "check_message",
     "check_prices",
+    "check_view",
     "contract_id_of",
     "record",
+    "record_view",
+    "view_of",
 ]

@@ -5,14 +5,17 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from adapter.domain.curves import CurveFault, Side
-from adapter.domain.findings import Path, Severity
-from adapter.protocol.contract_view import RoleView
+from adapter.domain.curves import RESOLUTION, CurveFault, Side
+from adapter.domain.findings import Finding, Path, Severity
 from adapter.protocol.market_view import AGENT
-from adapter.protocol.rules.exact import plain, shown
+from adapter.protocol.rules.exact import MAX_MAGNITUDE, plain, shown
+from adapter.protocol.rules.flow_rules import BUYER_CAP, SELLER_CAP, room_left
 from adapter.protocol.rules.market import cleared_path
 from adapter.protocol.rules.message import ContractCase
 from adapter.protocol.rules.rule import MARKET, Hit, Rule
+
+MOST_KW = Fraction(MAX_MAGNITUDE)
+"""More than any curve offers."""
 
 
 def empty_range(case: ContractCase) -> Iterator[Hit]:
@@ -22,29 +25,36 @@ def empty_range(case: ContractCase) -> Iterator[Hit]:
 
 def order(case: ContractCase) -> Iterator[Hit]:
     """Neither price nor power falls along a curve."""
-    yield from _faults(case, "P2P_CURVE_ORDER", "curve")
+    yield from _faults(case, "P2P_CURVE_ORDER")
 
 
 def ends(case: ContractCase) -> Iterator[Hit]:
     """A curve spans its range."""
-    yield from _faults(case, "P2P_CURVE_ENDS", "curve")
+    yield from _faults(case, "P2P_CURVE_ENDS")
 
 
 def bounds(case: ContractCase) -> Iterator[Hit]:
     """No point lies outside the range."""
-    yield from _faults(case, "P2P_CURVE_BOUNDS", "curve")
+    yield from _faults(case, "P2P_CURVE_BOUNDS")
 
 
-def _faults(case: ContractCase, code: str, *keys: str) -> Iterator[Hit]:
+def fault_finding(fault: CurveFault, place: Path) -> Finding:
+    """Return what is wrong with a curve that stands at `place`, as its rule says it."""
+    rule = next(rule for rule in CURVE_RULES if rule.code == fault.code)
+    return rule.finding(_hit(fault, place))
+
+
+def _faults(case: ContractCase, code: str) -> Iterator[Hit]:
     for offered in case.curves:
         for fault in offered.faults:
             if fault.code == code:
-                yield Hit(_path(case, offered.role, fault, keys), _texts(fault))
+                yield _hit(fault, case.role_path(offered.role, "roleInputs", "offerCurve"))
 
 
-def _path(case: ContractCase, role: RoleView, fault: CurveFault, keys: tuple[str, ...]) -> Path:
-    place = case.role_path(role, "roleInputs", "offerCurve", *keys)
-    return place if fault.point is None else (*place, fault.point)
+def _hit(fault: CurveFault, place: Path) -> Hit:
+    if fault.code != "P2P_CURVE_RANGE":
+        place = (*place, "curve")
+    return Hit(place if fault.point is None else (*place, fault.point), _texts(fault))
 
 
 def _texts(fault: CurveFault) -> dict[str, Any]:
@@ -66,7 +76,10 @@ def side(case: ContractCase) -> Iterator[Hit]:
 
 
 def off_curve(case: ContractCase) -> Iterator[Hit]:
-    """Cleared power is what the curve says at the clearing price, as rounded."""
+    """Cleared power is what the curve says at the clearing price, as rounded.
+
+    Less is right where the grid operator approves no more.
+    """
     price = case.view.input(AGENT, "clearingPrice")
     if price is None:
         return
@@ -75,9 +88,28 @@ def off_curve(case: ContractCase) -> Iterator[Hit]:
         if offered is None or power is None or offered.faults:
             continue
         low, high = offered.curve.band(Fraction(price))
-        if not low <= power <= high:
+        bought, sold = _approved_kw(case)
+        if not min(low, sold - RESOLUTION) <= power <= max(high, RESOLUTION - bought):
             params = {"value": shown(power), "lo": shown(low), "hi": shown(high)}
             yield Hit(cleared_path(case, prosumer.key), {"key": prosumer.key, **params})
+
+
+def _approved_kw(case: ContractCase) -> tuple[Fraction, Fraction]:
+    """Return the most power that may be withdrawn and exported, as far as the message says it.
+
+    A cascaded message about several meters says it of none: any power may then be held back.
+    """
+    approved = case.view.parameters.get("approvedMaxTradeKW")
+    if approved is None and case.cascaded:
+        return Fraction(0), Fraction(0)
+    limits = []
+    for caps in (BUYER_CAP, SELLER_CAP):
+        room = room_left(case, caps)
+        found = [MOST_KW if approved is None else Fraction(approved)]
+        if room is not None:
+            found.append(Fraction(room) / case.market.hours)
+        limits.append(min(found))
+    return limits[0], limits[1]
 
 
 CURVE_RULES = (

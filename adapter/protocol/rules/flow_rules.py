@@ -122,10 +122,9 @@ def value(case: ContractCase) -> Iterator[Hit]:
         yield Hit(case.view.input_path("SELLER", "tariff"), params)
 
 
-_CAPS = (
-    ("buyer_trade_cap", "current_buyer_trades_total"),
-    ("seller_trade_cap", "current_seller_trade_total"),
-)
+BUYER_CAP = ("buyer_trade_cap", "current_buyer_trades_total")
+SELLER_CAP = ("seller_trade_cap", "current_seller_trade_total")
+_CAPS = (BUYER_CAP, SELLER_CAP)
 
 
 def cap_total(case: ContractCase) -> Iterator[Hit]:
@@ -149,15 +148,17 @@ def cap_exceeded(case: ContractCase) -> Iterator[Hit]:
 
 def max_trade(case: ContractCase) -> Number | None:
     """Return the maximum trade in kWh; None until the operator's inputs are all known."""
-    left = []
-    for name, total_name in _CAPS:
-        cap = case.view.input("GRID_OPERATOR", name)
-        running = case.view.input("GRID_OPERATOR", total_name)
-        if cap is None or running is None:
-            return None
-        left.append(difference(cap, running))
-    least = min(left)
-    return least if least > 0 else 0
+    rooms = [room for caps in _CAPS if (room := room_left(case, caps)) is not None]
+    return min(rooms) if len(rooms) == len(_CAPS) else None
+
+
+def room_left(case: ContractCase, caps: tuple[str, str]) -> Number | None:
+    """Return the kWh that one side may still trade; None until cap and total are known."""
+    cap, running = (case.view.input("GRID_OPERATOR", name) for name in caps)
+    if cap is None or running is None:
+        return None
+    left = difference(cap, running)
+    return left if left > 0 else 0
 
 
 CAP_EXCEEDED = "{value} kWh exceeds the maximum trade of {max} kWh"
@@ -168,7 +169,13 @@ FLOW_RULES = (
     Rule("P2P_FLOW_ROLES", Severity.ERROR, "flow {from} to {to} has no such party", flow_roles),
     Rule("P2P_FLOW_SYNTAX", Severity.ERROR, "formula cannot be read: {why}", syntax),
     Rule("P2P_FLOW_PATH", Severity.ERROR, "formula refers to unknown {ref}", unknown_path),
-    Rule("P2P_FLOW_UNBOUND", Severity.INFO, "formula not computable yet: {refs}", unbound),
+    Rule(
+        "P2P_FLOW_UNBOUND",
+        Severity.INFO,
+        "formula not computable yet: {refs}",
+        unbound,
+        may_rise=True,
+    ),
     Rule(
         "P2P_FLOW_NONSTANDARD",
         Severity.WARNING,

@@ -6,13 +6,13 @@ alone or a platform with it is the key, the node decides.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from adapter.domain.findings import Finding, Severity, document_position
-from adapter.protocol.contract_view import ContractView, RoleView, contract_of
-from adapter.protocol.market_view import PROSUMER
+from adapter.protocol.contract_view import ContractView, Mode, RoleView, contract_of
+from adapter.protocol.market_view import AGENT, PROSUMER
 from adapter.protocol.metered import instant
 from adapter.protocol.rules.exact import plain
 from adapter.protocol.rules.message import CONTRACT, ORDER, is_cascaded
@@ -50,6 +50,8 @@ class Terms:
     """An on_init was seen: inputs may be left out from now on, but not change."""
     cascaded: bool = False
     """The transaction is between a seller's platform and its grid operator."""
+    status: str = "PENDING"
+    """The status that it said last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,16 @@ class ContractHistory:
     """None while fixed price and tariff cannot be told apart."""
     transactions: Mapping[str, Terms]
 
+    def status_before(self, transaction: str) -> str:
+        """Return the status that a message of a transaction comes after.
+
+        A market's contract is a separate one for each prosumer: a share ends for itself.
+        """
+        if self.mode != Mode.MARKET.value:
+            return self.status
+        terms = self.transactions.get(transaction)
+        return "PENDING" if terms is None else terms.status
+
     def to_data(self) -> dict[str, Any]:
         """Return JSON values with exact numbers, for a store."""
         return {
@@ -75,6 +87,7 @@ class ContractHistory:
                     "inputs": {role: dict(values) for role, values in terms.inputs.items()},
                     "frozen": terms.frozen,
                     "cascaded": terms.cascaded,
+                    "status": terms.status,
                 }
                 for name, terms in self.transactions.items()
             },
@@ -84,7 +97,12 @@ class ContractHistory:
     def from_data(cls, data: Mapping[str, Any]) -> "ContractHistory":
         """Return what `to_data` wrote, decoded with exact numbers."""
         transactions = {
-            name: Terms(terms["inputs"], terms["frozen"], terms["cascaded"])
+            name: Terms(
+                terms["inputs"],
+                terms["frozen"],
+                terms["cascaded"],
+                terms.get("status", data["status"]),  # not told apart by earlier versions
+            )
             for name, terms in data["transactions"].items()
         }
         return cls(
@@ -102,9 +120,10 @@ class HistoryCase:
         self.history = history
         self.action = action
         self.view = view
-        self.inputs = _inputs_of(view)
         self.cascaded = is_cascaded(view, _context(body).get("bpp_id"))
-        self.terms = history.transactions.get(_transaction(body))
+        self.inputs = _inputs_of(view)
+        self.transaction = _transaction(body)
+        self.terms = history.transactions.get(self.transaction)
 
     @property
     def frozen(self) -> Inputs:
@@ -129,9 +148,14 @@ def check_history(
 
     The message has passed its schema and has a mode.
     """
-    view = _view(action, body)
-    if history is None or view is None:
-        return ()
+    view = None if history is None else view_of(action, body)
+    return () if history is None or view is None else check_view(history, action, body, view)
+
+
+def check_view(
+    history: ContractHistory, action: str, body: Mapping[str, Any], view: ContractView
+) -> tuple[Finding, ...]:
+    """Return what `check_history` returns, for a message of which there is a view already."""
     case = HistoryCase(history, action, body, view)
     hits = [(rule, hit) for rule in HISTORY_RULES for hit in rule.check(case)]
     hits.sort(key=lambda entry: document_position(body, entry[1].path))
@@ -146,9 +170,14 @@ def record(
     A status that the stored one cannot become, and terms that would change frozen ones, are not
     taken over. A message without a contract changes nothing.
     """
-    view = _view(action, body)
-    if view is None:
-        return history
+    view = view_of(action, body)
+    return history if view is None else record_view(history, action, body, view)
+
+
+def record_view(
+    history: ContractHistory | None, action: str, body: Mapping[str, Any], view: ContractView
+) -> ContractHistory:
+    """Return what `record` returns: `history` itself when the message says nothing new."""
     name = _transaction(body)
     mode = _known_mode(view)
     if history is None:
@@ -156,15 +185,36 @@ def record(
         history = ContractHistory(
             contract["contractId"], view.status, contract["createdAt"], mode, {}
         )
-    elif view.status in NEXT_STATUSES[history.status]:
-        history = replace(history, status=view.status, mode=history.mode or mode)
-    before = history.transactions.get(name) or Terms({})
+    elif view.status in NEXT_STATUSES[history.status] and (
+        view.status != history.status or (history.mode is None and mode is not None)
+    ):
+        contract_id, created_at = history.contract_id, history.created_at
+        history = ContractHistory(
+            contract_id, view.status, created_at, history.mode or mode, history.transactions
+        )
+    known = history.transactions.get(name)
+    before = known or Terms({})
+    cascaded = is_cascaded(view, _context(body).get("bpp_id"))
+    inputs = _inputs_of(view)
+    if cascaded and view.mode is Mode.MARKET:
+        # One prosumer after another, each answered with a snapshot of its own meter: only the
+        # market's own inputs are the same all the time.
+        inputs = {AGENT: inputs[AGENT]} if AGENT in inputs else {}
     terms = Terms(
-        _merged(before, _inputs_of(view)) if action not in _OPENING else before.inputs,
+        _merged(before, inputs) if action not in _OPENING else before.inputs,
         before.frozen or action == "on_init",
-        is_cascaded(view, _context(body).get("bpp_id")),
+        cascaded,
+        view.status if view.status in NEXT_STATUSES[before.status] else before.status,
     )
-    return replace(history, transactions={**history.transactions, name: terms})
+    if terms == known:
+        return history
+    return ContractHistory(
+        history.contract_id,
+        history.status,
+        history.created_at,
+        history.mode,
+        {**history.transactions, name: terms},
+    )
 
 
 def _merged(before: Terms, inputs: Inputs) -> dict[str, dict[str, Any]]:
@@ -185,7 +235,8 @@ def _contract(action: str, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return None if action == "on_discover" else contract_of(body)
 
 
-def _view(action: str, body: Mapping[str, Any]) -> ContractView | None:
+def view_of(action: str, body: Mapping[str, Any]) -> ContractView | None:
+    """Return the contract of an order message; None when it has none, or one without a mode."""
     contract = _contract(action, body)
     view = None if contract is None else ContractView(contract, (*ORDER, CONTRACT))
     return view if view is not None and view.mode is not None else None
@@ -212,6 +263,8 @@ def _role_keys(view: ContractView) -> dict[str, RoleView]:
 
     Two prosumers of one platform are told apart by their meters.
     """
+    if view.role(PROSUMER) is None:
+        return {name: role for name in view.role_names if (role := view.role(name)) is not None}
     platforms = Counter(role.filled_by for role in view.roles if role.name == PROSUMER)
     keys: dict[str, RoleView] = {}
     for role in view.roles:
@@ -244,9 +297,10 @@ def _same(name: str, one: Any, other: Any) -> bool:
 
 
 def status(case: HistoryCase) -> Iterator[Hit]:
-    """The status is one that the stored status can become."""
-    was, now = case.history.status, case.view.status
-    if now not in NEXT_STATUSES[was]:
+    """The status is one that the stored status can become; in a market, that of one prosumer."""
+    was, now = case.history.status_before(case.transaction), case.view.status
+    of_share = case.cascaded and case.view.mode is Mode.MARKET
+    if now not in NEXT_STATUSES[was] and not of_share:
         yield Hit((*case.view.path, "status"), {"was": was, "now": now})
 
 
@@ -269,17 +323,19 @@ def term_changed(case: HistoryCase) -> Iterator[Hit]:
 
 def cascade_mismatch(case: HistoryCase) -> Iterator[Hit]:
     """Both transactions of a cascade name the same values."""
-    for terms in case.history.transactions.values():
-        if terms.cascaded == case.cascaded:
-            continue
-        # The operator's inputs come from the cascade, all others from the parent.
-        known = {
-            role: values
-            for role, values in terms.inputs.items()
-            if (role == _OPERATOR) == terms.cascaded
-        }
-        for difference in _differences(known, case.inputs):
-            yield _input_hit(case, difference)
+    for key, values in case.inputs.items():
+        # The operator's inputs come from the cascade, all others from a parent.
+        known = [
+            terms.inputs[key]
+            for terms in case.history.transactions.values()
+            if terms.cascaded != case.cascaded
+            and key in terms.inputs
+            and (key == _OPERATOR) == terms.cascaded
+        ]
+        found = [[*_differences({key: said}, {key: values})] for said in known]
+        if found and all(found):  # a market has many parents, of which one said this
+            for difference in found[0]:
+                yield _input_hit(case, difference)
 
 
 Difference = tuple[str, tuple[str, ...], object, object]

@@ -8,7 +8,7 @@ from adapter.domain.revenue import net_positions
 from adapter.protocol.flows import payments
 from adapter.protocol.market_view import AGENT, PROSUMER
 from adapter.protocol.rules.exact import micro, plain, shown, total
-from adapter.protocol.rules.flow_rules import CAP_EXCEEDED, max_trade
+from adapter.protocol.rules.flow_rules import BUYER_CAP, CAP_EXCEEDED, SELLER_CAP, room_left
 from adapter.protocol.rules.message import ContractCase
 from adapter.protocol.rules.rule import MARKET, Hit, Rule
 
@@ -21,14 +21,12 @@ def cleared_path(case: ContractCase, *keys: str) -> Path:
 
 
 def cap_exceeded(case: ContractCase) -> Iterator[Hit]:
-    """No prosumer gives or takes more than the maximum trade; equal is allowed."""
-    most = max_trade(case)
-    if most is None:
-        return
-    limit = Fraction(most)
+    """No prosumer takes more than it may buy, or gives more than it may sell; equal is allowed."""
     for prosumer in case.market.prosumers:
         energy = case.market.energy_kwh(prosumer)
-        if energy is not None and energy > limit:
+        caps = BUYER_CAP if (prosumer.cleared_kw or 0) < 0 else SELLER_CAP
+        most = room_left(case, caps)
+        if energy is not None and most is not None and energy > Fraction(most):
             params = {"value": shown(energy), "max": plain(most)}
             yield Hit(cleared_path(case, prosumer.key), params)
 
@@ -149,6 +147,7 @@ MARKET_RULES = (
         "clearedPower key {key} names no single PROSUMER",
         key,
         MARKET,
+        may_rise=True,
     ),
     Rule("P2P_CLEARED_MISSING", Severity.ERROR, "no clearedPower for {who}", missing, MARKET),
     Rule(

@@ -6,12 +6,12 @@ The rules run only on objects that passed their schema; what did not is left out
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
 from typing import Any, NamedTuple
 
 from adapter.domain.curves import CurveFault, OfferCurve, faults
 from adapter.domain.findings import Finding, Path, json_path
 from adapter.domain.instants import DeliveryInterval
+from adapter.domain.once import once
 from adapter.domain.quantities import Energy
 from adapter.domain.tariff import ProfilePiece, TariffError, first_gap
 from adapter.domain.zones import find_zone
@@ -76,14 +76,14 @@ class Message:
         self.bap = _text(self.context.get("bap_id"))
         self.bpp = _text(self.context.get("bpp_id"))
 
-    @cached_property
+    @once
     def order(self) -> Mapping[str, Any] | None:
         """Return the order; None when it has none or its envelope is broken."""
         message = self.body.get("message")
         order = message.get("order") if isinstance(message, dict) else None
         return order if isinstance(order, dict) and self._envelope_is_clean else None
 
-    @cached_property
+    @once
     def contract(self) -> ContractView | None:
         """Return the contract of an order."""
         message = self.body.get("message")
@@ -91,7 +91,7 @@ class Message:
         attributes = order.get(CONTRACT) if isinstance(order, dict) else None
         return self._view(attributes, (*ORDER, CONTRACT))
 
-    @cached_property
+    @once
     def deliveries(self) -> tuple[DeliveryPart, ...]:
         """Return the deliveries of the order's fulfilments."""
         fulfillments = (self.order or {}).get("beckn:fulfillments", ())
@@ -147,7 +147,7 @@ class Message:
         place = json_path(path)
         return not any(_is_below(found, place) for found in self._unclean)
 
-    @cached_property
+    @once
     def _envelope_is_clean(self) -> bool:
         """Return whether tier 1 found nothing outside of context and attribute objects."""
         keys = [f"['{key}']" for key in ATTRIBUTE_KEYS]
@@ -189,18 +189,18 @@ class ContractCase:
         """Return a place inside a role."""
         return (*self.view.path, "roles", role.index, *keys)
 
-    @cached_property
+    @once
     def cascaded(self) -> bool:
         """Return whether a seller's platform sends this to its grid operator, or the answer."""
         return is_cascaded(self.view, self.message.bpp)
 
-    @cached_property
+    @once
     def window(self) -> tuple[int | None, int | None]:
         """Return start and end of the trade window."""
         start = self.view.input("BUYER", "tradeStartTime")
         return instant(start), instant(self.view.input("BUYER", "tradeEndTime"))
 
-    @cached_property
+    @once
     def interval(self) -> DeliveryInterval | None:
         """Return the trade window; None when it is not known or ends before it starts."""
         start, end = self.window
@@ -208,7 +208,7 @@ class ContractCase:
             return None
         return DeliveryInterval(start, end)
 
-    @cached_property
+    @once
     def evaluated(self) -> FlowChecks:
         """Return the flows, evaluated with the contracted quantity and what was delivered."""
         host = HostInputs(None, self.delivered, self.profile, self.message.time_zone)
@@ -224,12 +224,12 @@ class ContractCase:
         """Return the prosumers and what clearing said about them."""
         return self.evaluated.market
 
-    @cached_property
+    @once
     def delivered(self) -> Energy | None:
         """Return what was delivered, once the delivery is over."""
         return None if self._finished is None else energy_or_none(self._finished[1])
 
-    @cached_property
+    @once
     def _finished(self) -> tuple[Mapping[str, Any], Any] | None:
         """Return the delivery that is over and its quantity."""
         for part in self.message.deliveries:
@@ -237,13 +237,13 @@ class ContractCase:
                 return part.delivery, part.delivery["deliveredQuantity"]
         return None
 
-    @cached_property
+    @once
     def metered(self) -> tuple[ProfilePiece, ...]:
         """Return the energy between the readings of the delivery that is over, as they say it."""
         readings = () if self._finished is None else self._finished[0].get("meterReadings", ())
         return metered_pieces(readings)
 
-    @cached_property
+    @once
     def curves(self) -> tuple[Offered, ...]:
         """Return each offer curve with its role and what is wrong with it."""
         found = []
@@ -257,11 +257,11 @@ class ContractCase:
         """Return the offer curve of a role."""
         return self._curve_by_role.get(role.index)
 
-    @cached_property
+    @once
     def _curve_by_role(self) -> dict[int, Offered]:
         return {offered.role.index: offered for offered in self.curves}
 
-    @cached_property
+    @once
     def gap(self) -> TariffError | None:
         """Return what keeps the tariff from pricing the whole window, whatever is delivered."""
         zone = find_zone(zone_name(self.view, self.evaluated.host))
@@ -277,7 +277,7 @@ class ContractCase:
         except TariffError as error:
             return error
 
-    @cached_property
+    @once
     def profile(self) -> tuple[ProfilePiece, ...] | None:
         """Return the metered energy if it is that of the delivery: when it came is then known."""
         if self.interval is None or self.delivered is None:

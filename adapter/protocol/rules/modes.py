@@ -88,8 +88,28 @@ def _odd_keys(message: Message) -> list[Odd]:
     """Return the odd keys of a message; the two rules share one walk."""
     if message.odd_keys is None:
         message.odd_keys = []
-        _walk(message.body.get("message"), ("message",), False, message.odd_keys)
+        content = message.body.get("message")
+        if _may_be_odd(content):
+            _walk(content, ("message",), False, message.odd_keys)
     return message.odd_keys
+
+
+def _may_be_odd(content: object) -> bool:
+    """Return False when surely no key below `content` is odd: most messages need no more."""
+    waiting = [content]
+    for node in waiting:  # grows on the way
+        if type(node) is dict:
+            for key, value in node.items():
+                kind = type(value)
+                if kind is dict or kind is list:
+                    waiting.append(value)
+                elif key == "@type" and kind is str and not _is_known(value):
+                    return True
+                if key[:1] == "_":
+                    return True
+        elif type(node) is list:
+            waiting.extend(node)
+    return False
 
 
 def _walk(node: object, path: Path, in_attributes: bool, found: list[Odd]) -> None:

@@ -38,10 +38,22 @@ class Rule(Generic[Subject]):
     check: Callable[[Subject], Iterable[Hit]]
     """Gives every place where the rule does not hold."""
     modes: frozenset[Mode] = field(default=ALL_MODES)
+    may_rise: bool = False
+    """Whether a hit may be an error though the rule is none."""
+
+    @property
+    def may_refuse(self) -> bool:
+        """Return whether a hit can be an error."""
+        return self.severity is Severity.ERROR or self.may_rise
+
+    def severity_of(self, hit: Hit) -> Severity:
+        """Return how grave a hit is."""
+        return hit.severity or self.severity
 
     def finding(self, hit: Hit) -> Finding:
         """Return a hit as a finding."""
-        severity = hit.severity or self.severity
+        severity = self.severity_of(hit)
+        assert severity is not Severity.ERROR or self.may_refuse, self.code
         return Finding(
             Tier.SEMANTIC,
             severity,

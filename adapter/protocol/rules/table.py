@@ -6,10 +6,10 @@ contract specification, section 12, by what they look at.
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
-from adapter.domain.findings import Finding, Path, document_position
-from adapter.protocol.contract_view import ContractView
+from adapter.domain.findings import Finding, Path, Severity, document_position
+from adapter.protocol.contract_view import ContractView, Mode
 from adapter.protocol.flow_binding import DEFAULT_TIME_ZONE
 from adapter.protocol.rules.curves import CURVE_RULES
 from adapter.protocol.rules.cycles import CYCLE_RULES
@@ -32,6 +32,8 @@ from adapter.protocol.rules.stages import STAGE_RULES
 from adapter.protocol.rules.tariffs import TARIFF_RULES
 from adapter.protocol.rules.times import TIME_RULES
 
+Subject = TypeVar("Subject")
+
 CONTRACT_RULES: tuple[Rule[ContractCase], ...] = (
     *ROLE_RULES,
     *INPUT_RULES,
@@ -53,10 +55,30 @@ ALL_RULES: tuple[Rule[Any], ...] = (
 )
 """Every rule over one message."""
 
+
+class _Table(Generic[Subject]):
+    """Rules by what they run on; None stands for objects without a mode."""
+
+    def __init__(self, rules: Sequence[Rule[Subject]]) -> None:
+        self.of_mode: dict[Mode | None, tuple[Rule[Subject], ...]] = {
+            mode: tuple(rule for rule in rules if mode in rule.modes) for mode in Mode
+        }
+        self.of_mode[None] = tuple(rules)
+        self.refusing = {
+            mode: tuple(rule for rule in listed if rule.may_refuse)
+            for mode, listed in self.of_mode.items()
+        }
+
+
+_MODE = _Table(MODE_RULES)
+_CONTRACT = _Table(CONTRACT_RULES)
+_OFFER = _Table(OFFER_RULES)
+_ORDER = _Table(ORDER_RULES)
+_DELIVERY = _Table((*DELIVERY_RULES, *CYCLE_RULES))
+assert not any(rule.may_refuse for rule in MESSAGE_RULES)
+
 MAX_HITS = 100
 """Hits of one rule in one object that are reported, as many as a NACK holds altogether."""
-
-Subject = TypeVar("Subject")
 
 
 def check_message(
@@ -65,6 +87,7 @@ def check_message(
     *,
     schema_findings: Sequence[Finding] = (),
     time_zone: str = DEFAULT_TIME_ZONE,
+    errors_only: bool = False,
 ) -> tuple[Finding, ...]:
     """Return what the rules over one message find, in document order.
 
@@ -73,15 +96,19 @@ def check_message(
         body: context and message, strictly decoded.
         schema_findings: what tier 1 found; objects in which it found something are left out.
         time_zone: IANA name in which a tariff is read that names none.
+        errors_only: leave out warnings and information, which refuse nothing; a node looks at
+            errors alone, and a third of the rules need not run then.
     """
-    return _Run(Message(action, body, schema_findings, time_zone)).findings()
+    message = Message(action, body, schema_findings, time_zone)
+    return _Run(message, errors_only=errors_only).findings()
 
 
 class _Run:
     """One run over one message."""
 
-    def __init__(self, message: Message) -> None:
+    def __init__(self, message: Message, *, errors_only: bool) -> None:
         self._message = message
+        self._errors_only = errors_only
         self._hits: dict[tuple[str, Path, str], tuple[Rule[Any], Hit]] = {}
         self._without_mode: list[Path] = []
 
@@ -89,7 +116,8 @@ class _Run:
         """Run every rule that applies, and put the hits in document order."""
         self._check_order()
         self._check_offers()
-        self._check_objects()
+        if not self._errors_only:
+            self._check_objects()
         hits = list(self._hits.values())
         if len(hits) > 1:
             body = self._message.body
@@ -102,27 +130,26 @@ class _Run:
         if self._message.order is None:
             return
         if case is not None:
-            self._apply(ORDER_RULES, OrderCase(case, self._message.order), case.view)
+            self._apply(_ORDER, OrderCase(case, self._message.order), case.view.mode)
         for part in self._message.deliveries:
             delivery = DeliveryCase(self._message, part, case)
-            self._apply(DELIVERY_RULES, delivery, None)
-            self._apply(CYCLE_RULES, delivery, None)
+            self._apply(_DELIVERY, delivery, None)
 
     def _check_offers(self) -> None:
         for catalog, offer, path in self._message.offers():
             view = self._message.contract_in(offer, path)
             case = None if view is None else self._check_contract(view)
             if case is not None:
-                self._apply(OFFER_RULES, OfferCase(case, catalog, offer, path), case.view)
+                self._apply(_OFFER, OfferCase(case, catalog, offer, path), case.view.mode)
 
     def _check_contract(self, view: ContractView) -> ContractCase | None:
         """Run the contract rules; without a mode, only the rules that say so."""
         if view.mode is None:
             self._without_mode.append(view.path)
-            self._apply(MODE_RULES, view, None)
+            self._apply(_MODE, view, None)
             return None
         case = ContractCase(self._message, view)
-        self._apply(CONTRACT_RULES, case, view)
+        self._apply(_CONTRACT, case, view.mode)
         return case
 
     def _check_objects(self) -> None:
@@ -133,12 +160,11 @@ class _Run:
                 if not in_no_mode and self._message.is_clean(hit.path[:-1]):
                     self._add(rule, hit)
 
-    def _apply(
-        self, rules: Sequence[Rule[Subject]], subject: Subject, view: ContractView | None
-    ) -> None:
-        for rule in rules:
-            if view is None or view.mode in rule.modes:
-                for hit in islice(rule.check(subject), MAX_HITS):
+    def _apply(self, table: _Table[Subject], subject: Subject, mode: Mode | None) -> None:
+        errors_only = self._errors_only
+        for rule in (table.refusing if errors_only else table.of_mode)[mode]:
+            for hit in islice(rule.check(subject), MAX_HITS):
+                if not errors_only or rule.severity_of(hit) is Severity.ERROR:
                     self._add(rule, hit)
 
     def _add(self, rule: Rule[Any], hit: Hit) -> None:

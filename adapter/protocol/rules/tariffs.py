@@ -126,6 +126,7 @@ TARIFF_RULES = (
         "tariff times read in {zone}, {why}",
         time_zone,
         TARIFF,
+        may_rise=True,
     ),
     Rule(
         "P2P_TARIFF_GAP",
@@ -133,6 +134,7 @@ TARIFF_RULES = (
         "no ENERGY price at {at} for {cum} kWh",
         gap,
         TARIFF,
+        may_rise=True,
     ),
     Rule(
         "P2P_TARIFF_COMPONENT",

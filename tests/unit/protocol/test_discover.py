@@ -239,3 +239,20 @@ def test_no_text_is_more_than_refused(text: str) -> None:
     window = {"start": "2026-03-02T08:00:00Z"}
     with suppress(WireError):
         read_filter(text)({"itemAttributes": {"productionWindow": window}})
+
+
+@pytest.mark.parametrize(
+    ("item", "found"),
+    [
+        pytest.param({"beckn:id": "b", "id": "a"}, "b", id="the spelling that stands first"),
+        pytest.param({"id": "a", "beckn:id": "b"}, "a", id="whichever it is"),
+        pytest.param({"schema:id": "s"}, "s", id="another prefix"),
+        pytest.param({"beckn:schema:id": "t"}, "t", id="both prefixes"),
+        pytest.param({"xbeckn:id": "x"}, None, id="no prefix of ours"),
+    ],
+)
+def test_a_path_names_a_member_with_or_without_its_prefix(
+    item: dict[str, str], found: str | None
+) -> None:
+    for value in "abstx":
+        assert read_filter(f"@.id == '{value}'")(item) is (value == found)

@@ -94,7 +94,9 @@ def test_nothing_is_agreed_anew_after_a_confirm(side: Side, state: TradeState, s
     assert not allows(trade(side, state), step)
 
 
-@pytest.mark.parametrize("side", TRANSITIONS)
+@pytest.mark.parametrize(
+    "side", [side for side, table in TRANSITIONS.items() if TradeState.DELIVERING in table]
+)
 def test_what_is_being_delivered_cannot_be_cancelled(side: Side) -> None:
     assert not allows(trade(side, TradeState.DELIVERING), Step.CANCEL)
 

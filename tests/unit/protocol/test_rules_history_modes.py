@@ -166,6 +166,48 @@ def test_the_cascade_of_a_market_repeats_what_its_participants_said() -> None:
     assert codes(*known, other) == {"P2P_HIST_CASCADE_MISMATCH"}
 
 
+def cascaded(build: Build, action: str, **parts: Any) -> Message:
+    """Return a message of the market's transaction with its grid operator."""
+    return at(
+        build, action, transaction_id="t-2", bap_id="mca.example", bpp_id="grid.example", **parts
+    )
+
+
+def of_one(name: str, build: Build, action: str) -> Message:
+    """Return a cascaded message about one participant."""
+    message = only(name, lambda: cascaded(build, action))
+    inputs(message, "GRID_OPERATOR")["current_seller_trade_total"] = 5 if name == PV else 0
+    return message
+
+
+def test_an_operator_answers_each_participant_of_a_market_with_its_own_totals() -> None:
+    told = [of_one(name, m_on_init, "on_init") for name in (LOAD, PV)]
+    assert codes(*told) == set()
+
+
+def test_two_meters_of_one_platform_are_told_to_the_operator_one_after_the_other() -> None:
+    told = [of_one(name, m_on_init, "on_init") for name in (LOAD, PV)]
+    for message in told:
+        contract(message)["roles"][1]["filledBy"] = "home.example"
+    assert codes(*told) == set()
+
+
+def test_a_market_does_not_change_its_fee_between_two_participants() -> None:
+    first, second = (of_one(name, m_on_init, "on_init") for name in (LOAD, PV))
+    inputs(second, AGENT)["marketMakingFee"] = d("0.02")
+    assert "P2P_HIST_TERM_CHANGED" in codes(first, second)
+
+
+def test_a_share_of_a_market_ends_for_itself() -> None:
+    ended = only(LOAD)
+    contract(ended)["status"] = "COMPLETED"
+    other = only(PV)
+    other["context"]["transaction_id"] = "t-9"
+    known = (only(LOAD, m_init), only(LOAD, m_on_init), only(LOAD), ended)
+    assert "P2P_HIST_STATUS" not in codes(*known, other)
+    assert "P2P_HIST_STATUS" in codes(*known, only(LOAD))
+
+
 def test_a_cancelled_market_keeps_its_result() -> None:
     message = at(m, "on_cancel")
     contract(message)["status"] = "TERMINATED"

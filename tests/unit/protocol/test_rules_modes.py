@@ -679,8 +679,22 @@ def test_the_cap_of_a_market_names_the_key_that_breaks_it() -> None:
     hits = [x for x in findings(message) if x.code == "P2P_CAP_EXCEEDED"]
     assert [(x.params, x.wire_code) for x in hits] == [
         ({"value": "4.716981", "max": "4"}, "BIZ_QUANTITY_UNAVAILABLE")
-    ] * 2
-    assert [x.path.rpartition(".clearedPower")[2] for x in hits] == [f"['{LOAD}']", f"['{PV}']"]
+    ]
+    assert [x.path.rpartition(".clearedPower")[2] for x in hits] == [f"['{LOAD}']"]
+
+
+@pytest.mark.parametrize(
+    ("cap", "key"), [("buyer_trade_cap", LOAD), ("seller_trade_cap", PV)], ids=["load", "roof"]
+)
+def test_a_withdrawal_is_limited_by_what_may_be_bought_an_export_by_what_may_be_sold(
+    cap: str, key: str
+) -> None:
+    message = m()
+    inputs(message, "GRID_OPERATOR")[cap] = d("4.716981")
+    assert "P2P_CAP_EXCEEDED" not in found(lambda: message)
+    inputs(message, "GRID_OPERATOR")[cap] = d("4.71698")
+    (hit,) = [x for x in findings(message) if x.code == "P2P_CAP_EXCEEDED"]
+    assert hit.path.endswith(f".clearedPower['{key}']")
 
 
 def test_the_loss_of_the_agent_is_named() -> None:

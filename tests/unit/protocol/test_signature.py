@@ -22,6 +22,7 @@ from adapter.protocol.signature import (
     check_times,
     decode_seed,
     is_good_public_key,
+    own_signature_value,
     parse_header,
     signature_value,
     verify_bytes,
@@ -428,3 +429,10 @@ def test_what_is_signed_verifies(
     assert parsed.headers == (THREE_FIELDS if reference is None else FOUR_FIELDS)
     strings = candidate_strings(parsed, body, [reference] if reference else [])
     assert any(verify_bytes(SIGNER.public_key, text, parsed.signature_bytes) for text in strings)
+
+
+@pytest.mark.parametrize("request_signature", [None, "c2ln", 'Signature keyId="a|b|ed25519"'])
+def test_the_value_of_an_own_header_is_the_one_that_is_read(request_signature: str | None) -> None:
+    signer = Signer("bap.example", "k1", bytes(range(32)))
+    header = signer.header(b"x", created_s=1, expires_s=2, request_signature=request_signature)
+    assert own_signature_value(header) == parse_header(header).signature
