@@ -1,11 +1,11 @@
-"""`p2ptrade demo`: four nodes on this machine and one whole trade, or a network that stays up."""
+"""`p2ptrade demo`: nodes on this machine and one whole trade, or a network that stays up."""
 
 import json
 import shlex
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, NoReturn
 
 import typer
@@ -13,6 +13,7 @@ from rich.console import Console
 
 from adapter.cli.output import complain, say_json
 from adapter.demo.folder import REGULATOR, DemoFolder
+from adapter.demo.modes import PLAYS, Mode
 from adapter.demo.network import (
     SERVE_PORT,
     Ended,
@@ -26,7 +27,7 @@ from adapter.demo.network import (
 )
 from adapter.demo.processes import DemoError, Processes
 from adapter.demo.report import Report
-from adapter.demo.script import Mode, Script
+from adapter.demo.script import Purchase
 from adapter.demo.timeline import Timeline
 
 WIDTH = 100
@@ -48,11 +49,11 @@ def demo(
         int, typer.Option(min=1_024, max=65_000, help="Its first port; the others follow.")
     ] = SERVE_PORT,
 ) -> None:
-    """Run one whole trade between four nodes on this machine and leave nothing running."""
+    """Run one whole trade between nodes on this machine and leave nothing running."""
     try:
         with signals_raise():
             if serve:
-                _serve(ports_from(port), mode, keep=keep)
+                _serve(ports_from(port, mode), mode, keep=keep)
             else:
                 _run(mode, keep=keep, as_json=as_json)
     except DemoError as error:
@@ -70,12 +71,12 @@ def _run(mode: Mode, *, keep: bool, as_json: bool) -> None:
     begun = time.monotonic()
     with demo_folder(keep=keep) as path:
         with (
-            progress.status("starting four nodes") as status,
-            running_network(path, new_ports()) as (folder, _),
+            progress.status(f"starting {PLAYS[mode].told} nodes") as status,
+            running_network(path, new_ports(mode)) as (folder, _),
         ):
             if not as_json:
                 status.stop()
-                _introduce(timeline, folder)
+                _introduce(timeline, folder, mode)
             else:
                 status.update("trading")
             report = run_trade(folder, Silence() if as_json else timeline, mode)
@@ -87,8 +88,9 @@ def _run(mode: Mode, *, keep: bool, as_json: bool) -> None:
             complain(f"kept: {path}")
 
 
-def _introduce(timeline: Timeline, folder: DemoFolder) -> None:
-    timeline.heading("Four nodes, each a process with its own key and database")
+def _introduce(timeline: Timeline, folder: DemoFolder, mode: Mode) -> None:
+    told = PLAYS[mode].told.capitalize()
+    timeline.heading(f"{told} nodes, each a process with its own key and database")
     for node in folder.nodes.values():
         timeline.step(node.subscriber_id, node.base_url)
 
@@ -106,19 +108,19 @@ def _serve(ports: Mapping[str, int], mode: Mode, *, keep: bool) -> NoReturn:
         demo_folder(keep=keep) as path,
         running_network(path, ports) as (folder, processes),
     ):
-        _introduce(timeline, folder)
-        with Script(folder, timeline.step, mode) as script:
+        _introduce(timeline, folder, mode)
+        with PLAYS[mode].script(folder, timeline.step) as script:
             timeline.heading("Set-up at the grid operator, who hosts the contract layer")
             script.set_up()
             window = script.window()
-            timeline.heading("The seller's platform")
+            timeline.heading("What can be traded")
             script.offer(window)
-            purchase = script.purchase(window)
+            purchases = script.purchases(window)
         timeline.heading("Tokens")
         for who, token in _tokens(folder):
             timeline.step(who, token)
         timeline.heading("Buy, and see what happened")
-        for line in _commands(folder, purchase):
+        for line in _commands(folder, purchases):
             timeline.note(line)
         timeline.heading(f"Up until Ctrl-C; folder {path}")
         _watch(processes)
@@ -130,18 +132,21 @@ def _tokens(folder: DemoFolder) -> list[tuple[str, str]]:
     return applications + list(folder.nodes["grid_operator"].operator_tokens.items())
 
 
-def _commands(folder: DemoFolder, purchase: Mapping[str, str]) -> list[str]:
+def _commands(folder: DemoFolder, purchases: Sequence[Purchase]) -> list[str]:
     """Return lines for a shell."""
-    bap, grid = folder.nodes["bap"], folder.nodes["grid_operator"]
-    header = shlex.quote(f"Authorization: Bearer {bap.application_token}")
-    body = shlex.quote(json.dumps(purchase))
+    grid = folder.nodes["grid_operator"]
+    lines = []
+    for purchase in purchases:
+        app = folder.nodes[purchase.node]
+        header = shlex.quote(f"Authorization: Bearer {app.application_token}")
+        body = f"-d {shlex.quote(json.dumps(purchase.body))} -H 'Content-Type: application/json'"
+        lines += [
+            f"curl -s -H {header} {body} {app.base_url}/trades",
+            f"curl -s -H {header} {app.base_url}/trades",
+        ]
     contracts = f"p2ptrade contracts events --node {grid.base_url}"
-    return [
-        f"curl -s -H {header} -d {body} -H 'Content-Type: application/json' {bap.base_url}/trades",
-        f"curl -s -H {header} {bap.base_url}/trades",
-        f"{contracts} --token {grid.operator_tokens[REGULATOR]}",
-        f"{bap.base_url}/docs",
-    ]
+    token = grid.operator_tokens[REGULATOR]
+    return [*lines, f"{contracts} --token {token}", f"{folder.nodes['bap'].base_url}/docs"]
 
 
 def _watch(processes: Processes) -> NoReturn:

@@ -1,1 +1,1 @@
-"""The demo: four nodes on this machine and one whole trade between them."""
+"""The demo: some nodes on this machine and one whole trade between them."""

@@ -2,6 +2,7 @@
 
 network.yaml genesis.yaml clock.txt   shared
 bap.yaml bpp.yaml grid_operator.yaml registry.yaml
+bap2.yaml market.yaml                 in a market, in place of bpp.yaml
 keys/     seeds of nodes and meters, hashes of tokens
 var/      databases        logs/   one file per node
 """
@@ -19,6 +20,7 @@ from adapter.transport.key_files import write_seed
 from adapter.transport.token_files import Scope, add_token
 
 BAP, BPP = "bap.buyer.example", "bpp.seller.example"
+BAP2, MARKET = "bap.seller.example", "market.example"
 GRID_OPERATOR, REGISTRY = "grid.operator.example", "registry.example"
 REGULATOR, TREASURER, HEADEND = "rec.example", "treasury.example", "headend.example"
 """Actors of the contract layer, each with an operator's token at the grid operator's node."""
@@ -33,6 +35,16 @@ NODES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "registry": (REGISTRY, ()),
 }
 """Subscriber id and roles by the short name of a node, in the order of their ports."""
+MARKET_NODES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "bap": NODES["bap"],
+    "market": (MARKET, ("market",)),
+    "grid_operator": NODES["grid_operator"],
+    "registry": NODES["registry"],
+    "bap2": (BAP2, ("bap",)),
+}
+"""The same with a market in place of the seller's platform, and an app of the seller's own."""
+_CASCADES = frozenset({"bpp", "market"})
+_ALL_NODES = {**NODES, **MARKET_NODES}
 
 _GENESIS = {
     "admin": GRID_OPERATOR,
@@ -57,7 +69,7 @@ class DemoNode:
     """One node of the network."""
 
     name: str
-    """bap, bpp, grid_operator or registry."""
+    """A key of NODES or MARKET_NODES."""
     subscriber_id: str
     base_url: str
     config: Path
@@ -75,10 +87,15 @@ class DemoFolder:
     path: Path
     nodes: Mapping[str, DemoNode]
     clock_file: Path
-    bap_signer: Signer
-    """With the buyer's app's own key, for what it signs at the contract layer."""
+    signers: Mapping[str, Signer]
+    """By node, with its own key, for what it signs at the contract layer."""
     meter_signers: Mapping[str, Signer]
     """By meter id."""
+
+    @property
+    def bap_signer(self) -> Signer:
+        """Return the key of the buyer's app."""
+        return self.signers["bap"]
 
 
 def write_folder(path: Path, ports: Mapping[str, int]) -> DemoFolder:
@@ -86,20 +103,20 @@ def write_folder(path: Path, ports: Mapping[str, int]) -> DemoFolder:
 
     Args:
         path: an existing, empty folder.
-        ports: on 127.0.0.1, by the names of NODES.
+        ports: on 127.0.0.1, by the names of NODES or MARKET_NODES, whose nodes there will be.
     """
     for name in ("keys", "var", "logs"):
         (path / name).mkdir()
-    signers = {name: _new_signer(path, name, NODES[name][0]) for name in NODES}
+    signers = {name: _new_signer(path, name, _ALL_NODES[name][0]) for name in ports}
     meters = {meter: _new_signer(path, meter, meter) for meter in (BUYER_METER, SELLER_METER)}
     urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
-    records = [_record(name, signers[name], urls[name]) for name in NODES if name != "registry"]
+    records = [_record(name, signers[name], urls[name]) for name in ports if name != "registry"]
     _dump(path / "network.yaml", {"participants": records})
     _dump(path / "genesis.yaml", _GENESIS)
     clock_file = path / "clock.txt"
     clock_file.write_text("0\n")
-    nodes = {name: _node(path, name, urls) for name in NODES}
-    return DemoFolder(path, nodes, clock_file, signers["bap"], meters)
+    nodes = {name: _node(path, name, urls) for name in ports}
+    return DemoFolder(path, nodes, clock_file, signers, meters)
 
 
 def _new_signer(path: Path, name: str, subscriber_id: str) -> Signer:
@@ -107,7 +124,7 @@ def _new_signer(path: Path, name: str, subscriber_id: str) -> Signer:
 
 
 def _record(name: str, signer: Signer, url: str) -> dict[str, Any]:
-    side = "bap" if name == "bap" else "bpp"
+    side = "bap" if "bap" in _ALL_NODES[name][1] else "bpp"
     return {
         "subscriber_id": signer.subscriber_id,
         "key_id": signer.key_id,
@@ -122,7 +139,7 @@ def _record(name: str, signer: Signer, url: str) -> dict[str, Any]:
 
 
 def _node(path: Path, name: str, urls: Mapping[str, str]) -> DemoNode:
-    subscriber_id, roles = NODES[name]
+    subscriber_id, roles = _ALL_NODES[name]
     tokens_file = path / "keys" / f"{name}.tokens.yaml"
     application = add_token(tokens_file, Scope.APPLICATION)
     others = (REGULATOR, TREASURER, HEADEND) if name == "grid_operator" else ()
@@ -160,7 +177,7 @@ def _settings(
     }
     if name == "registry":
         document["registry"] = {"kind": "static", "file": "network.yaml", "serve": True}
-    if name == "bpp":
+    if name in _CASCADES:
         document["cascade"] = {"grid_operator": GRID_OPERATOR}
     if name == "grid_operator":
         document["contracts"] = {"host": "here", "genesis": "genesis.yaml"}

@@ -9,10 +9,10 @@ from shutil import rmtree
 from types import FrameType
 from typing import Protocol
 
-from adapter.demo.folder import NODES, DemoFolder, write_folder
+from adapter.demo.folder import DemoFolder, write_folder
+from adapter.demo.modes import PLAYS, Mode
 from adapter.demo.processes import DemoError, Processes, failure, free_ports
 from adapter.demo.report import Report, make_report
-from adapter.demo.script import PRICE_TOLD, Mode, Script
 
 SERVE_PORT = 8101
 """First port of a network that stays up; the others follow."""
@@ -94,7 +94,7 @@ def demo_folder(*, keep: bool) -> Iterator[Path]:
 
 @contextmanager
 def running_network(path: Path, ports: Mapping[str, int]) -> Iterator[tuple[DemoFolder, Processes]]:
-    """Write the folder, start the four nodes, wait until they are ready; end them afterwards.
+    """Write the folder, start its nodes, wait until they are ready; end them afterwards.
 
     Raises:
         DemoError: one does not start.
@@ -108,20 +108,19 @@ def running_network(path: Path, ports: Mapping[str, int]) -> Iterator[tuple[Demo
 
 
 def run_trade(folder: DemoFolder, teller: Teller, mode: Mode = Mode.FIXED) -> Report:
-    """Run the whole script against a running network.
+    """Run the whole script of a mode against its running network.
 
     Raises:
         DemoError: a step failed, or the ledger does not verify.
     """
-    with Script(folder, teller.step, mode) as script:
+    with PLAYS[mode].script(folder, teller.step) as script:
         teller.heading("Set-up at the grid operator, who hosts the contract layer")
         script.set_up()
         window = script.window()
         before = script.balances()
-        teller.heading(f"Trade: 10 kWh at {PRICE_TOLD[mode]}; wheeling 0.025 USD per kWh")
+        teller.heading(script.headline)
         script.offer(window)
         transaction_id = script.buy(window)
-        teller.step("buyer", f"POST /trades: contract is active, transaction {transaction_id}")
         teller.heading("Delivery and settlement")
         script.pass_window(window)
         script.submit_readings(window)
@@ -134,11 +133,13 @@ def run_trade(folder: DemoFolder, teller: Teller, mode: Mode = Mode.FIXED) -> Re
     return report
 
 
-def ports_from(first: int) -> dict[str, int]:
-    """Return one port for each node, in the order of NODES."""
-    return dict(zip(NODES, range(first, first + len(NODES)), strict=True))
+def ports_from(first: int, mode: Mode) -> dict[str, int]:
+    """Return one port for each node of a mode, in order."""
+    names = PLAYS[mode].nodes
+    return dict(zip(names, range(first, first + len(names)), strict=True))
 
 
-def new_ports() -> dict[str, int]:
-    """Return a free port for each node."""
-    return dict(zip(NODES, free_ports(len(NODES)), strict=True))
+def new_ports(mode: Mode = Mode.FIXED) -> dict[str, int]:
+    """Return a free port for each node of a mode."""
+    names = PLAYS[mode].nodes
+    return dict(zip(names, free_ports(len(names)), strict=True))

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapter.demo.folder import CURRENCY, DemoFolder
-from adapter.demo.script import PARTIES, Script
+from adapter.demo.market_script import clearing_of
+from adapter.demo.script import Balances, Script
 from adapter.domain.quantities import minor_digits, to_micro, to_text
 from adapter.store.audit import audit_sqlite
-
-Balances = Mapping[str, Mapping[str, str]]
-"""Decimal strings by party and asset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +21,8 @@ class Report:
     messages: Sequence[Mapping[str, Any]]
     """Every request and callback once, in order of arrival."""
     flows: Sequence[Mapping[str, Any]]
+    parties: Mapping[str, str]
+    """Owner of ledger accounts by role."""
     balances_before: Balances
     balances: Balances
     journal_root: str
@@ -30,6 +30,8 @@ class Report:
     entries: int
     tariff: Mapping[str, Any] | None = None
     """The price of the delivery under a tariff, interfaces 2.2."""
+    clearing: Mapping[str, Any] | None = None
+    """In a market: price, volume_kw, cleared_power by clearing key."""
 
     @property
     def changes(self) -> Balances:
@@ -50,14 +52,15 @@ class Report:
             "status": self.status,
             "messages": [dict(message) for message in self.messages],
             "flows": [dict(flow) for flow in self.flows],
-            "parties": dict(PARTIES),
+            "parties": dict(self.parties),
             "balances_before": self.balances_before,
             "balances": self.balances,
             "changes": self.changes,
             "journal_root": self.journal_root,
             "ledger_verified": self.ledger_verified,
         }
-        return document if self.tariff is None else {**document, "tariff": self.tariff}
+        more = {"tariff": self.tariff, "clearing": self.clearing}
+        return document | {name: value for name, value in more.items() if value is not None}
 
 
 def make_report(
@@ -65,37 +68,39 @@ def make_report(
 ) -> Report:
     """Return what the nodes and the ledger know after the run."""
     trade = script.trade("bap", transaction_id)
+    whole = script.trade(*script.contract_at(transaction_id))
     audit = audit_sqlite(folder.nodes["grid_operator"].database)
     return Report(
         transaction_id=transaction_id,
         contract_id=str(trade["contract_id"]),
         status=str(trade["status"]),
         messages=collect_messages(script, transaction_id),
-        flows=trade["flows"],
+        flows=whole["flows"],
+        parties=script.parties,
         balances_before=balances_before,
         balances=script.balances(),
         journal_root=audit.journal_root,
         ledger_verified=audit.verdict.ok,
         entries=audit.verdict.entries,
         tariff=trade.get("tariff"),
+        clearing=clearing_of(whole),
     )
 
 
 def collect_messages(script: Script, transaction_id: str) -> list[dict[str, Any]]:
-    """Return the messages of a trade and its leg, joined from the logs of all three nodes.
+    """Return the messages of a trade and its leg, joined from the logs of all its nodes.
 
     The receiver knows when a message came, whether its signature held and what it answered; the
     sender knows how long it took until then.
     """
-    leg = script.trade("bpp", transaction_id)["cascade"]["transaction_id"]
-    logged = [
-        *script.messages("bap", transaction_id),
-        *script.messages("bpp", transaction_id),
-        *script.messages("grid_operator", leg),
-    ]
-    took_us = {_key(one): one["took_us"] for one in logged if one["direction"] == "out"}
+    logged = {
+        (message["direction"], _key(message)): message
+        for name, transaction in script.logs(transaction_id)
+        for message in script.messages(name, transaction)
+    }
+    took_us = {key: one["took_us"] for (way, key), one in logged.items() if way == "out"}
     arrived = sorted(
-        (one for one in logged if one["direction"] == "in"), key=lambda one: one["at_us"]
+        (one for (way, _), one in logged.items() if way == "in"), key=lambda one: one["at_us"]
     )
     return [
         {

@@ -1,21 +1,39 @@
 """The demo as a person sees it: steps as they happen, then messages, flows and balances."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from adapter.demo.folder import BAP, BPP, CURRENCY, GRID_OPERATOR
+from adapter.demo.folder import BAP, BAP2, BPP, CURRENCY, GRID_OPERATOR, MARKET
+from adapter.demo.market_script import told_power
 from adapter.demo.report import Report
-from adapter.demo.script import PARTIES
 
-LANES = ((BAP, "buyer app"), (BPP, "seller platform"), (GRID_OPERATOR, "grid operator"))
-"""Columns of the picture, from left to right."""
-LANE_WIDTH = 22
-_COLOURS = {BAP: "cyan", BPP: "yellow", GRID_OPERATOR: "magenta"}
-_PARTS = {"BUYER": "buyer", "SELLER": "seller", "GRID_OPERATOR": "grid operator"}
+LANES = {
+    BAP: "buyer app",
+    BAP2: "seller app",
+    BPP: "seller platform",
+    MARKET: "market",
+    GRID_OPERATOR: "grid operator",
+}
+"""Columns of the picture, from left to right; those who say nothing have none."""
+LANES_WIDTH = 66
+_COLOURS = {
+    BAP: "cyan",
+    BAP2: "blue",
+    BPP: "yellow",
+    MARKET: "yellow",
+    GRID_OPERATOR: "magenta",
+}
+_PARTS = {
+    "BUYER": "buyer",
+    "SELLER": "seller",
+    "PROSUMER": "prosumer",
+    "MARKET_CLEARING_AGENT": "market",
+    "GRID_OPERATOR": "grid operator",
+}
 
 
 class Timeline:
@@ -54,13 +72,16 @@ class Timeline:
 
     def _lanes(self, report: Report) -> None:
         """Draw who sent what to whom, one message per line."""
+        speak = {message[end] for message in report.messages for end in ("from", "to")}
+        lanes = [subscriber for subscriber in LANES if subscriber in speak]
+        width = LANES_WIDTH // len(lanes)
         head = Text("   #  ")
-        for subscriber, name in LANES:
-            head.append(name.ljust(LANE_WIDTH), style=f"bold {_COLOURS[subscriber]}")
+        for subscriber in lanes:
+            head.append(LANES[subscriber].ljust(width), style=f"bold {_COLOURS[subscriber]}")
         head.append("signature  answer      ms", style="bold")
         self._console.print(head)
         for message in report.messages:
-            self._console.print(_arrow(message))
+            self._console.print(_arrow(message, lanes, width))
 
     def _flows(self, report: Report) -> None:
         table = Table(box=None, pad_edge=True, header_style="bold")
@@ -69,15 +90,32 @@ class Timeline:
         table.add_column("amount", justify="right")
         for flow in report.flows:
             amount = f"{flow['amount']} {flow['currency']}" if flow["bound"] else "not yet known"
+            payer, payee = (_PARTS.get(flow[end], flow[end]) for end in ("from", "to"))
+            if "party" in flow:
+                who = flow["party"] if flow["from"] == "PROSUMER" else f"for {flow['party']}"
+                payer = f"{payer}, {who}"
             table.add_row(
-                _PARTS.get(flow["from"], flow["from"]),
-                _PARTS.get(flow["to"], flow["to"]),
+                payer,
+                payee,
                 _short(flow["formula"]),
                 amount,
             )
         self._console.print(table)
         if report.tariff is not None:
             self._tariff(report.tariff)
+        if report.clearing is not None:
+            self._clearing(report.clearing)
+
+    def _clearing(self, clearing: Mapping[str, Any]) -> None:
+        """Write what cleared, and what each then pays or gets."""
+        self.note("The standard formula takes its sign from the power, and the fee of both sides")
+        self.note("cancels in it. What it means, and what is settled, stands below.")
+        self.heading("Cleared at one price; what that means for each")
+        for key, power in clearing["cleared_power"].items():
+            self.step(key, f"{told_power(power)} at {clearing['price']} {CURRENCY} per kWh")
+        for key, amount in clearing["positions"].items():
+            verb = "pays" if amount.startswith("-") else "gets"
+            self.step(_PARTS.get(key, key), f"{verb} {amount.removeprefix('-')} {CURRENCY}")
 
     def _tariff(self, tariff: Mapping[str, Any]) -> None:
         """Write which element of the tariff charged what."""
@@ -95,7 +133,7 @@ class Timeline:
         for name in ("before", "change", "after"):
             table.add_column(name, justify="right")
         changes = report.changes
-        for role, party in PARTIES.items():
+        for role, party in report.parties.items():
             for asset, after in report.balances[party].items():
                 change = changes[party][asset]
                 table.add_row(
@@ -115,19 +153,18 @@ class Timeline:
         self.step("contract", f"{report.contract_id} is {report.status}")
 
 
-def _arrow(message: Mapping[str, Any]) -> Text:
+def _arrow(message: Mapping[str, Any], lanes: Sequence[str], lane_width: int) -> Text:
     """Return one message as an arrow between two lanes."""
-    names = [subscriber for subscriber, _ in LANES]
-    start, end = names.index(message["from"]), names.index(message["to"])
+    start, end = lanes.index(message["from"]), lanes.index(message["to"])
     left, right = min(start, end), max(start, end)
-    width = (right - left) * LANE_WIDTH - 2
+    width = (right - left) * lane_width - 2
     label = f" {message['action']} "
     rule = label.center(width - 1, "─")
     arrow = f"●{rule}▶" if start < end else f"◀{rule}●"
     line = Text(f"  {message['seq']:>2}  ")
-    line.append(" " * (left * LANE_WIDTH))
+    line.append(" " * (left * lane_width))
     line.append(arrow, style=_COLOURS[message["from"]])
-    line.append(" " * ((len(LANES) * LANE_WIDTH) - left * LANE_WIDTH - len(arrow)))
+    line.append(" " * (len(lanes) * lane_width - left * lane_width - len(arrow)))
     good = message["signature"] == "valid"
     line.append(f"{message['signature']:<10}", style="green" if good else "bold red")
     line.append(f" {message['ack']:<6}", style="green" if message["ack"] == "ACK" else "bold red")
@@ -138,7 +175,8 @@ def _arrow(message: Mapping[str, Any]) -> Text:
 
 def _short(formula: str) -> str:
     """Return a formula without the parts that every path has."""
-    return formula.replace("roles.", "").replace(".roleInputs", "")
+    short = formula.replace("roles.", "").replace(".roleInputs", "")
+    return short.replace("MARKET_CLEARING_AGENT.", "MARKET.")
 
 
 def _signed(change: str) -> str:

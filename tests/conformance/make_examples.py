@@ -1,21 +1,22 @@
-"""Our own example messages, taken from a real run with fixed time and ids.
+"""Our own example messages, taken from real runs with fixed time and ids.
 
-Run `python -m tests.conformance.make_examples` to write `examples/p2p_trading` anew.
+Run `python -m tests.conformance.make_examples` to write `examples/p2p_trading`,
+`examples/p2p_trading_tariff` and `examples/p2p_trading_market_based` anew.
 """
 
 import asyncio
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
 from adapter.protocol import strict_json
-from adapter.protocol.actions import Action
-from tests.fakes.network import Network, offer, open_network, plan
-from tests.fakes.readings import submit_readings
+from tests.conformance.runs import fixed_run, market_run, tariff_run
+from tests.fakes.market_network import GRID, LOAD
 
-FOLDER = Path(__file__).parents[2] / "examples" / "p2p_trading"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+FOLDER = EXAMPLES / "p2p_trading"
 
 # Upstream's numbers; the letters are messages that upstream's set leaves out.
 NAMES = {
@@ -32,58 +33,89 @@ NAMES = {
     ("on_confirm", "T2"): "09b_cascaded_on_confirm",
     ("on_confirm", "T1"): "10_on_confirm",
     ("status", "T1"): "11_status",
-}
-PUSHED = {
     ("T2", "ACTIVE"): "11a_cascaded_on_status_in_progress",
     ("T1", "ACTIVE"): "12_on_status_in_progress",
     ("T2", "COMPLETED"): "12a_cascaded_on_status_completed",
     ("T1", "COMPLETED"): "13_on_status_completed",
 }
+MARKET_NAMES = NAMES | {
+    ("confirm", "T2"): "09b_cascaded_confirm",
+    ("on_confirm", "T2"): "09c_cascaded_on_confirm",
+}
+ROOF_NAMES = {
+    name: f"{name[:2]}{letter}_{name.partition('_')[2]}_roof"
+    for name, letter in {
+        "01_discover": "a",
+        "02_on_discover": "a",
+        "05_init": "a",
+        "06_on_init": "a",
+        "07_cascaded_init": "a",
+        "08_cascaded_on_init": "a",
+        "09_confirm": "a",
+        "10_on_confirm": "a",
+        "11a_cascaded_on_status_in_progress": "b",
+        "12_on_status_in_progress": "c",
+        "12a_cascaded_on_status_completed": "b",
+        "13_on_status_completed": "a",
+    }.items()
+}
+"""The same message about the other prosumer of a market."""
 
 
 async def run(folder: Path) -> dict[str, bytes]:
-    """Return the messages of one trade by file name, formatted for people."""
-    network = await open_network(folder, public=True)
-    try:
-        return _named(await _messages(network))
-    finally:
-        await network.close()
+    """Return the messages of the fixed-price trade by file name, formatted for people."""
+    return _files(_named(await fixed_run(folder)))
 
 
-async def _messages(network: Network) -> list[dict[str, Any]]:
-    """Return every message of a trade with a status request in the middle of its delivery."""
-    await network.bpp.catalogue.publish(offer())
-    transaction_id = await network.bap.originator.start_trade(plan())
-    await network.deliver()
-    network.clock.move_to("2026-03-02T08:46:00Z")
-    await submit_readings(network, first=0, count=2)
-    await network.tick()
-    order_id = (await network.bap.queries.trade(transaction_id)).to_wire()["order"]["beckn:id"]
-    body = {
-        "context": {"transaction_id": transaction_id},
-        "message": {"order": {"@type": "beckn:Order", "beckn:id": order_id}},
-    }
-    await network.bap.originator.send(Action.STATUS, body)
-    await network.deliver()
-    network.clock.move_to("2026-03-02T09:20:00Z")
-    await submit_readings(network, first=2, count=2)
-    await network.tick()
-    return [strict_json.decode_object(raw) for _, raw in network.wire.log]
+async def run_tariff(folder: Path) -> dict[str, bytes]:
+    """Return those of the trade under a tariff."""
+    return _files(_named(await tariff_run(folder)))
 
 
-def _named(messages: list[dict[str, Any]]) -> dict[str, bytes]:
+async def run_market(folder: Path) -> dict[str, bytes]:
+    """Return those of the market."""
+    named: dict[str, dict[str, Any]] = {}
+    for message in await market_run(folder):
+        name = MARKET_NAMES[_key(message, message["context"]["bpp_id"] == GRID)]
+        named[ROOF_NAMES.get(name, name) if _is_roof(message) else name] = message
+    return _files(named)
+
+
+SETS: Mapping[str, Callable[[Path], Coroutine[Any, Any, dict[str, bytes]]]] = {
+    "p2p_trading": run,
+    "p2p_trading_tariff": run_tariff,
+    "p2p_trading_market_based": run_market,
+}
+"""Run by folder of `examples`."""
+
+
+def _named(messages: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     first = messages[0]["context"]["transaction_id"]
-    named: dict[str, bytes] = {}
-    for message in messages:
-        context = message["context"]
-        leg = "T1" if context["transaction_id"] == first else "T2"
-        if context["action"] == "on_status":
-            status = message["message"]["order"]["beckn:orderAttributes"]["status"]
-            name = PUSHED[leg, status]
-        else:
-            name = NAMES[context["action"], leg]
-        named[f"{name}.json"] = pretty(message)
-    return named
+    return {
+        NAMES[_key(message, message["context"]["transaction_id"] != first)]: message
+        for message in messages
+    }
+
+
+def _key(message: Mapping[str, Any], is_cascaded: bool) -> tuple[str, str]:
+    action, leg = message["context"]["action"], "T2" if is_cascaded else "T1"
+    if action != "on_status":
+        return action, leg
+    return leg, message["message"]["order"]["beckn:orderAttributes"]["status"]
+
+
+def _is_roof(message: Mapping[str, Any]) -> bool:
+    """Return whether a message of the market is about the roof alone."""
+    context = message["context"]
+    if context["bpp_id"] != GRID:
+        return bool(context["bap_id"] != LOAD)
+    roles = message["message"]["order"]["beckn:orderAttributes"]["roles"]
+    prosumers = {role["filledBy"] for role in roles if role["role"] == "PROSUMER"}
+    return LOAD not in prosumers
+
+
+def _files(named: Mapping[str, Mapping[str, Any]]) -> dict[str, bytes]:
+    return {f"{name}.json": pretty(message) for name, message in named.items()}
 
 
 def pretty(message: Mapping[str, Any]) -> bytes:
@@ -103,11 +135,14 @@ def pretty(message: Mapping[str, Any]) -> bytes:
 
 def main() -> None:
     """Write the files."""
-    with tempfile.TemporaryDirectory() as folder:
-        files = asyncio.run(run(Path(folder)))
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (FOLDER / name).write_bytes(content)
+    for name, said in SETS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            files = asyncio.run(said(Path(folder)))
+        (EXAMPLES / name).mkdir(parents=True, exist_ok=True)
+        for old in (EXAMPLES / name).glob("*.json"):
+            old.unlink()
+        for file, content in files.items():
+            (EXAMPLES / name / file).write_bytes(content)
 
 
 if __name__ == "__main__":
