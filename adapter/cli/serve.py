@@ -1,15 +1,19 @@
-"""`p2ptrade serve`: one node in this process, until SIGTERM or SIGINT.
+"""`p2ptrade serve`: one node in this process or several, until SIGTERM or SIGINT.
 
-Open requests are finished, then the process ends with exit code 0, within 10 s.
+Open requests are finished, then it ends with exit code 0, within 10 s. Several processes share one
+listening socket, made before them: who connects while one of them dies stays in its queue and is
+taken by another. With a socket each (SO_REUSEPORT) the queue of the dead one would be lost.
 """
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
+import socket
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -19,7 +23,8 @@ import uvicorn
 
 from adapter.bootstrap import build_node
 from adapter.cli.logs import set_up_logs
-from adapter.cli.output import refuse
+from adapter.cli.output import misuse, refuse
+from adapter.cli.workers import Workers
 from adapter.domain.errors import AdapterError
 from adapter.settings import Settings, SettingsError, load_settings
 from adapter.transport.key_files import KeyFileError
@@ -28,6 +33,7 @@ from adapter.transport.token_files import TokenFileError
 from adapter.web.app import create_app
 from adapter.web.ending import Ending
 from adapter.web.http_protocol import BoundedHttpProtocol
+from adapter.web.metrics import AsgiApp
 
 FINISH_S = 3
 """How long open requests may take after a signal; the drain then has 5 s for what it sends."""
@@ -43,10 +49,22 @@ _log = logging.getLogger(__name__)
 class NodeServer(uvicorn.Server):
     """uvicorn that ends with exit code 0 after a signal, instead of raising it again."""
 
-    def __init__(self, config: uvicorn.Config, ending: Ending) -> None:
-        """Take whom to tell that requests should wait no longer."""
+    def __init__(
+        self, config: uvicorn.Config, ending: Ending, ready: Callable[[], None] = lambda: None
+    ) -> None:
+        """Take whom to tell that requests should wait no longer, and that they are taken."""
         super().__init__(config)
         self._ending = ending
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the node and take requests."""
+        await super().startup(sockets)
+        # Nothing that is there by now ever goes: no collection needs to look at it again.
+        gc.collect()
+        gc.freeze()
+        if self.started:
+            self._ready()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -74,6 +92,10 @@ class NodeServer(uvicorn.Server):
 @app.command()
 def serve(
     config: Annotated[Path, typer.Option(help="node.yaml of the node.")],
+    workers: Annotated[
+        int,
+        typer.Option(min=1, max=64, help="Processes; more than one need PostgreSQL."),
+    ] = 1,
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
     until_stdin_closes: Annotated[
         bool, typer.Option("--until-stdin-closes", hidden=True, help="End with the parent.")
@@ -84,12 +106,40 @@ def serve(
         settings = load_settings(config)
     except SettingsError as error:
         refuse(str(error))
+    if workers > 1 and settings.database.url.path is not None:
+        misuse(
+            f"--workers {workers}: database.url is SQLite, which one process owns; "
+            "expected postgresql://user@host/database, or --workers 1"
+        )
     set_up_logs(log_level.upper())
-    sys.exit(_run(settings, until_stdin_closes=until_stdin_closes))
+    if workers == 1:
+        sys.exit(_run(settings, sys.stdin.fileno() if until_stdin_closes else None))
+    sys.exit(_run_workers(settings, workers, until_stdin_closes=until_stdin_closes))
 
 
-def _run(settings: Settings, *, until_stdin_closes: bool) -> int:
-    """Serve until the end; return the exit code."""
+def _run_workers(settings: Settings, count: int, *, until_stdin_closes: bool) -> int:
+    """Serve in several processes until the end; return the exit code."""
+    with contextlib.suppress(ImportError):  # without it each worker says what is missing
+        import adapter.store.postgres_siblings  # noqa: F401  # in the memory that all share
+    bind = settings.node.bind
+    listening = uvicorn.Config("", host=bind.host, port=bind.port, log_config=None).bind_socket()
+    listening.listen(BACKLOG)
+    workers = Workers(
+        count,
+        lambda leash: _run(settings, leash.fd, listening=listening, ready=leash.ready),
+        until_stdin_closes=until_stdin_closes,
+    )
+    return workers.run()
+
+
+def _run(
+    settings: Settings,
+    end_fd: int | None,
+    *,
+    listening: socket.socket | None = None,
+    ready: Callable[[], None] = lambda: None,
+) -> int:
+    """Serve until the end, also that of the file `end_fd`; return the exit code."""
 
     async def serve_node() -> int:
         try:
@@ -105,35 +155,36 @@ def _run(settings: Settings, *, until_stdin_closes: bool) -> int:
         ) as error:
             _log.error("the node cannot start: %s", error)
             refuse(str(error))
-        bind = settings.node.bind
-        server = NodeServer(
-            uvicorn.Config(
-                application,
-                host=bind.host,
-                port=bind.port,
-                http=BoundedHttpProtocol,
-                ws="none",
-                lifespan="on",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                backlog=BACKLOG,
-                timeout_keep_alive=KEEP_ALIVE_S,
-                timeout_graceful_shutdown=FINISH_S,
-            ),
-            ending,
-        )
-        if until_stdin_closes:
-            _end_with_stdin(server)
+        server = NodeServer(_config(settings, application), ending, ready)
+        if end_fd is not None:
+            _end_with(end_fd, server)
         try:
-            await server.serve()
+            await server.serve(None if listening is None else [listening])
         except SystemExit:
             return 1  # uvicorn has logged why: the port is taken, or the node did not start
         return 0
 
     with asyncio.Runner(loop_factory=_loop) as runner:
         return runner.run(serve_node())
+
+
+def _config(settings: Settings, application: AsgiApp) -> uvicorn.Config:
+    bind = settings.node.bind
+    return uvicorn.Config(
+        application,
+        host=bind.host,
+        port=bind.port,
+        http=BoundedHttpProtocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=FINISH_S,
+    )
 
 
 def _loop() -> asyncio.AbstractEventLoop:
@@ -143,13 +194,13 @@ def _loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-def _end_with_stdin(server: NodeServer) -> None:
-    """Ask for the end when nobody holds the other end of stdin any more."""
+def _end_with(fd: int, server: NodeServer) -> None:
+    """Ask for the end when nobody holds the other end of a pipe any more."""
     loop = asyncio.get_running_loop()
 
     def readable() -> None:
-        if not os.read(sys.stdin.fileno(), 1_024):
-            loop.remove_reader(sys.stdin.fileno())
-            server.end("stdin closed")
+        if not os.read(fd, 1_024):
+            loop.remove_reader(fd)
+            server.end("whoever started this has gone")
 
-    loop.add_reader(sys.stdin.fileno(), readable)
+    loop.add_reader(fd, readable)

@@ -14,6 +14,7 @@ from adapter.domain.errors import AdapterError, WireError
 from adapter.service.ledger_host import HostAwayError, LedgerHost, RootPage
 from adapter.service.parts import NodeParts
 from adapter.service.ports import UnitOfWork
+from adapter.service.siblings import ALONE, Siblings
 from adapter.settlement import (
     Countersignature,
     SignedRoot,
@@ -34,10 +35,11 @@ _log = logging.getLogger(__name__)
 class Cosigner:
     """Follows the statements of one host."""
 
-    def __init__(self, parts: NodeParts, host: LedgerHost) -> None:
-        """Take the node's parts, whose key countersigns, and the host."""
+    def __init__(self, parts: NodeParts, host: LedgerHost, siblings: Siblings = ALONE) -> None:
+        """Take the node's parts, whose key countersigns, the host, and who may look instead."""
         self._parts = parts
         self._host = host
+        self._siblings = siblings
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._told = ""
@@ -47,7 +49,9 @@ class Cosigner:
         self._task = asyncio.current_task()
         while not self._stopping.is_set():
             try:
-                await self.look()
+                async with self._siblings.turn("cosigner") as is_ours:
+                    if is_ours:
+                        await self.look()
                 self._told = ""
             except (HostAwayError, AdapterError) as error:
                 self._tell_once(str(error))

@@ -1,8 +1,8 @@
 """Waits for new entries of the ledger without asking again and again.
 
-Whoever waits is woken by a commit of this process; what another process on the same store has
-written is found within RECHECK_S. However many wait, one query per wave of commits, and one per
-RECHECK_S, looks whether there is a new entry.
+Whoever waits is woken by a commit of this process, and by news of one of another process on the
+same store; should those get lost, its entries are found within RECHECK_S. However many wait, one
+query per wave of commits, and one per RECHECK_S, looks whether there is a new entry.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ class HeadWatch:
         """When it looked last, by the event loop's clock."""
 
     def notify(self) -> None:
-        """Look for new entries if somebody waits; called after a commit, in the event loop."""
+        """Look for new entries if somebody waits; called after a commit."""
         self._again = True
         if self._waiting and (self._look is None or self._look.done()):
             self._look = asyncio.create_task(self._refresh())

@@ -1,7 +1,8 @@
 """What happens because time passes: deadlines of requests, lapsing terms, steps of the ledger.
 
 A tick reads what is due and runs each as a unit of work of its own, which looks again. Any number
-of timers may run over one store.
+of timers may run over one store: they take turns, and were two to tick at once, the second would
+find nothing left to do.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from adapter.service.contracts import ContractCalls
 from adapter.service.parts import NodeParts
 from adapter.service.ports import UnitOfWork
 from adapter.service.records import Asked, AskedState
+from adapter.service.siblings import Siblings
 from adapter.service.unit import Units
 
 TICK_S = 0.25
@@ -37,6 +39,7 @@ class Timers:
         contracts: ContractCalls | None,
         committed: Callable[[str], None],
         inbox_retention_ms: int,
+        siblings: Siblings,
     ) -> None:
         """Take the parts; `contracts` only where the contract layer is hosted."""
         self._parts = parts
@@ -44,6 +47,7 @@ class Timers:
         self._contracts = contracts
         self._committed = committed
         self._retention_ms = inbox_retention_ms
+        self._siblings = siblings
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -51,10 +55,12 @@ class Timers:
         ticks = 0
         while not self._stopping.is_set():
             try:
-                await self.tick()
-                ticks += 1
-                if ticks % PRUNE_EVERY_TICKS == 0:
-                    await self._prune()
+                async with self._siblings.turn("timers") as is_ours:
+                    if is_ours:
+                        await self.tick()
+                        ticks += 1
+                        if ticks % PRUNE_EVERY_TICKS == 0:
+                            await self._prune()
             except AdapterError as error:
                 _log.warning("tick failed", extra={"code": error.code})
             except Exception:

@@ -1,13 +1,12 @@
 """The store of a node in PostgreSQL, which any number of its processes share.
 
-Units of work run in a few threads, each with a session of its own; queries in a few others. What
-units of all processes read to write they lock in one order: `postgres_locks`.
+Units of work run in a few threads, each with a session of its own, and those on the ledger in
+one; queries in a few others. What units of all processes read to write they lock in one order:
+`postgres_locks`.
 """
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from queue import LifoQueue
 from types import CodeType
 from typing import Any, TypeVar
 
@@ -17,64 +16,22 @@ from adapter.domain.errors import WireError
 from adapter.service.ports import UnitOfWork
 from adapter.store.errors import StoreError
 from adapter.store.postgres_connection import Connection, place
-from adapter.store.postgres_lane import LedgerLane
-from adapter.store.postgres_locks import Key, Kind
+from adapter.store.postgres_jobs import Job, Jobs
+from adapter.store.postgres_lane import GROUP_UNITS, Lane, look
 from adapter.store.postgres_migrate import migrate_postgres
 from adapter.store.postgres_outbox import RELEASE_DEAD_CLAIMS
 from adapter.store.postgres_session import Session
 
 T = TypeVar("T")
 
-WRITERS = 8
-"""Sessions for units of work: enough to fill the waits for commits and the network."""
-READERS = 4
+WRITERS = 4
+"""Sessions for units of work: groups of units need few, enough to fill the waits for commits."""
+READERS = 3
 """Sessions for queries."""
+GROUP_QUERIES = 16
+"""Queries that share a snapshot."""
 QUEUE_UNITS = 2_048
 """Units that may wait, as with SQLite."""
-
-
-class Sessions:
-    """A few sessions and as many threads."""
-
-    def __init__(self, url: str, count: int, name: str) -> None:
-        """Open nothing yet."""
-        self._all = [Session(url) for _ in range(count)]
-        # The one used last first: with little to do the others stay idle.
-        self._free: LifoQueue[Session] = LifoQueue()
-        for session in self._all:
-            self._free.put(session)
-        self._threads = ThreadPoolExecutor(count, thread_name_prefix=name)
-        self.waiting = 0
-        """Work that has not ended; changed by the event loop only."""
-
-    async def run(self, work: Callable[[Session], T]) -> T:
-        """Return what `work` returns; it is done whole when the caller is cancelled meanwhile."""
-        self.waiting += 1
-        loop = asyncio.get_running_loop()
-        running = loop.run_in_executor(self._threads, self._run, work)
-        running.add_done_callback(self._done)
-        return await asyncio.shield(running)
-
-    def close(self) -> None:
-        """Finish what waits and end the sessions; blocks until then."""
-        self._threads.shutdown()
-        for session in self._all:
-            session.close()
-
-    def _run(self, work: Callable[[Session], T]) -> T:
-        session = self._free.get()
-        try:
-            return work(session)
-        except StopIteration as error:  # a future cannot hold it
-            msg = "a unit of work raised StopIteration"
-            raise RuntimeError(msg) from error
-        finally:
-            self._free.put(session)
-
-    def _done(self, running: asyncio.Future[Any]) -> None:
-        self.waiting -= 1
-        if not running.cancelled():
-            running.exception()  # known, also when the caller has gone
 
 
 class PostgresStore:
@@ -102,11 +59,14 @@ class PostgresStore:
             msg = f"the database {where} cannot be opened: {error}"
             raise StoreError(msg) from error
         self._queue_units = queue_units
-        self._writers = Sessions(url, WRITERS, "postgres writer")
-        self._readers = Sessions(url, READERS, "postgres reader")
-        self._ledger = LedgerLane(url)
         self._on_ledger: set[CodeType] = set()
         """Code of units that have used the ledger, and will again."""
+        writers = [Session(url) for _ in range(WRITERS)]
+        readers = [Session(url) for _ in range(READERS)]
+        self._ledger = Jobs("postgres ledger", [Session(url)], Lane().run, GROUP_UNITS)
+        lane = Lane(self._to_ledger)
+        self._writers = Jobs("postgres writer", writers, lane.run, GROUP_UNITS)
+        self._readers = Jobs("postgres reader", readers, look, GROUP_QUERIES)
         self._closed = False
 
     @property
@@ -126,10 +86,9 @@ class PostgresStore:
         self._refuse_closed()
         if self.waiting >= self._queue_units + WRITERS:
             raise WireError("NET_OVERLOADED", f"{self.waiting} units of work wait already")
-        code: CodeType | None = getattr(unit, "__code__", None)
-        if code in self._on_ledger:
-            return await self._ledger.run(unit)
-        return await self._writers.run(lambda session: self._write(session, unit, code))
+        jobs = self._ledger if _code_of(unit) in self._on_ledger else self._writers
+        result: T = await jobs.do(unit)
+        return result
 
     async def read(self, query: Callable[[UnitOfWork], T]) -> T:
         """Run a query on one consistent snapshot.
@@ -139,19 +98,19 @@ class PostgresStore:
             WireError: NET_DOWNSTREAM_UNAVAILABLE when the database refuses.
         """
         self._refuse_closed()
-        return await self._readers.run(lambda session: session.read(query))
+        result: T = await self._readers.do(query)
+        return result
 
     async def close(self) -> None:
         """Finish waiting units and close."""
         self._closed = True
         await asyncio.to_thread(self._close)
 
-    def _write(self, session: Session, unit: Callable[[UnitOfWork], T], code: CodeType | None) -> T:
-        wanted: set[Key] = set()
-        result = session.write(unit, wanted)
-        if code is not None and any(kind is Kind.LEDGER for kind, _ in wanted):
+    def _to_ledger(self, job: Job) -> None:
+        code = _code_of(job.work)
+        if code is not None:
             self._on_ledger.add(code)
-        return result
+        self._ledger.put(job)
 
     def _close(self) -> None:
         self._readers.close()
@@ -161,3 +120,7 @@ class PostgresStore:
     def _refuse_closed(self) -> None:
         if self._closed:
             raise WireError("NET_DOWNSTREAM_UNAVAILABLE", "the database is closed")
+
+
+def _code_of(unit: Callable[[UnitOfWork], Any]) -> CodeType | None:
+    return getattr(unit, "__code__", None)

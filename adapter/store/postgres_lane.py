@@ -1,171 +1,119 @@
-"""Units that use the ledger, one after the other and committed in groups.
+"""Units of work committed in groups, on PostgreSQL as on SQLite.
 
-A ledger has one order, so its units cannot run side by side; on sessions of their own they would
-only hand its lock around, with a commit between any two. One thread takes what waits, locks the
-ledger once, runs each unit in a savepoint and commits once: the group commit of SQLite, here among
-processes that take turns. A unit that meets a rival's lock runs alone afterwards.
+A thread takes the units that wait, runs each in a savepoint of one transaction and commits once.
+Alone each would cost a commit, and units on the ledger would hand its lock from one to the next.
+A unit that meets a rival's lock runs alone afterwards, where it may wait for it. One that turns out
+to use the ledger goes to the thread for that: so a process asks for that lock once at a time.
 """
 
-import asyncio
-import threading
-from collections import deque
+import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from functools import partial
 
 import psycopg
 from psycopg import errors
 
 from adapter.domain.errors import WireError
-from adapter.service.ports import UnitOfWork
 from adapter.store.postgres_connection import Connection, UnknownOutcomeError
-from adapter.store.postgres_locks import BusyError, Kind, Locks
+from adapter.store.postgres_jobs import Job, Outcome, Work
+from adapter.store.postgres_locks import BarredError, BusyError, Kind, Locks
 from adapter.store.postgres_session import Session
 from adapter.store.postgres_unit import PostgresUnit
 
-T = TypeVar("T")
-
 GROUP_UNITS = 32
-"""Units per commit. While a group runs, other processes wait for the ledger, and messages about
-the same trades for their locks: some tenths of a second, of the 5 s that a lock may take."""
+"""Units per commit. While a group runs, others wait for its locks."""
+GROUP_S = 0.2
+"""After which a group takes no further unit: who waits for one of its locks does so for 5 s."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """A unit that waits, and later its outcome."""
+class Lane:
+    """Runs groups of units, for any number of threads."""
 
-    unit: Callable[[UnitOfWork], Any]
-    done: Future[Any] = field(default_factory=Future)
+    def __init__(self, move: Callable[[Job], None] | None = None) -> None:
+        """Take where units belong that use the ledger; without it, all that come here do."""
+        self._move = move
+        self._barred = None if move is None else Kind.LEDGER
 
-    def end(self, outcome: "_Outcome") -> None:
-        """Tell the caller."""
-        if outcome.error is None:
-            self.done.set_result(outcome.result)
-        else:
-            self.done.set_exception(outcome.error)
+    def run(self, session: Session, jobs: Sequence[Job]) -> Sequence[Outcome | None]:
+        """Run the first of some units; return their outcomes after the commit, None if moved."""
+        grouped = self._group(session, jobs) if len(jobs) > 1 else [None]
+        return [
+            self._alone(session, job) if outcome is None else self._here(job, outcome)
+            for job, outcome in zip(jobs, grouped, strict=False)
+        ]
 
+    def _alone(self, session: Session, job: Job) -> Outcome | None:
+        outcome = Outcome.of(partial(session.write, job.work, barred=self._barred))
+        return self._here(job, outcome)
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    result: Any = None
-    error: BaseException | None = None
+    def _here(self, job: Job, outcome: Outcome) -> Outcome | None:
+        """Return an outcome; of a unit that belongs elsewhere None, it goes there."""
+        if not isinstance(outcome.error, BarredError) or self._move is None:
+            return outcome
+        self._move(job)
+        return None
 
-
-class LedgerLane:
-    """The thread of one process that runs units on the ledger."""
-
-    def __init__(self, url: str) -> None:
-        """Start the thread; nothing is opened yet."""
-        self._session = Session(url)
-        self._jobs: deque[_Job] = deque()
-        self._changed = threading.Condition()
-        self._closing = False
-        self._thread = threading.Thread(target=self._work, name="postgres ledger", daemon=True)
-        self._thread.start()
-
-    @property
-    def waiting(self) -> int:
-        """Return how many units wait."""
-        return len(self._jobs)
-
-    async def run(self, unit: Callable[[UnitOfWork], T]) -> T:
-        """Run a unit and return its result after the commit; whole, whatever the caller does.
-
-        Raises:
-            WireError: NET_OVERLOADED, NET_DOWNSTREAM_UNAVAILABLE; or what the unit raises.
-        """
-        job = _Job(unit)
-        with self._changed:
-            self._jobs.append(job)
-            self._changed.notify()
-        ended = asyncio.wrap_future(job.done)
-        ended.add_done_callback(_known)
-        result: T = await asyncio.shield(ended)
-        return result
-
-    def close(self) -> None:
-        """Run what waits, then end the thread; blocks until then."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify()
-        self._thread.join()
-        self._session.close()
-
-    def _work(self) -> None:
-        while jobs := self._take():
-            outcomes = self._group(jobs) if len(jobs) > 1 else None
-            for number, job in enumerate(jobs):
-                outcome = None if outcomes is None else outcomes[number]
-                job.end(outcome or self._alone(job))
-
-    def _take(self) -> Sequence[_Job]:
-        """Return the next group, once there is one; nothing when the thread is to end."""
-        with self._changed:
-            while not self._jobs and not self._closing:
-                self._changed.wait()
-            return [self._jobs.popleft() for _ in range(min(len(self._jobs), GROUP_UNITS))]
-
-    def _alone(self, job: _Job) -> _Outcome:
-        try:
-            return _Outcome(self._session.write(job.unit))
-        except BaseException as error:  # whatever it is, it belongs to the caller of the unit
-            return _Outcome(error=_holdable(error))
-
-    def _group(self, jobs: Sequence[_Job]) -> Sequence[_Outcome | None] | None:
+    def _group(self, session: Session, jobs: Sequence[Job]) -> Sequence[Outcome | None]:
         """Run units in one transaction; return their outcomes, None for what must run alone.
 
-        No refusal is told before the commit: it may rest on what another unit of the group wrote.
+        It ends early after GROUP_S, with the outcomes it has. No refusal is told before the commit:
+        it may rest on what another unit of the group wrote.
         """
+        end_s = time.monotonic() + GROUP_S
         try:
-            with self._session.transaction() as connection:
-                locks = Locks(connection, set())
-                locks.take(Kind.LEDGER, "")
-                outcomes = [_run(connection, locks, job) for job in jobs]
+            with session.transaction() as connection:
+                locks = Locks(connection, set(), barred=self._barred)
+                if self._barred is None:
+                    locks.take(Kind.LEDGER, "")
+                outcomes = []
+                for job in jobs:
+                    outcomes.append(self._one(connection, locks, job.work))
+                    if time.monotonic() > end_s:
+                        break
                 connection.commit()
         except UnknownOutcomeError as error:
             refusal = WireError("NET_DOWNSTREAM_UNAVAILABLE", f"the database refuses: {error}")
-            return [_Outcome(error=refusal) for _ in jobs]
+            return [Outcome(error=refusal)] * len(jobs)
         except (psycopg.Error, WireError):  # nothing is committed; alone each hears why
-            return None
+            return [None] * len(jobs)
         return outcomes
 
+    def _one(self, connection: Connection, locks: Locks, work: Work) -> Outcome | None:
+        """Run a unit of a group; None when it must run alone.
 
-def _run(connection: Connection, locks: Locks, job: _Job) -> _Outcome | None:
-    """Run a unit of a group; None when it must run alone.
+        Raises:
+            psycopg.Error: the whole group is lost.
+        """
+        unit = PostgresUnit(connection, locks)
+        locks.missed = None
 
-    Raises:
-        psycopg.Error: the whole group is lost.
-    """
-    unit = PostgresUnit(connection, locks)
-    locks.missed = None
+        def checked() -> object:
+            result = work(unit)
+            locks.check()
+            return result
 
-    def checked() -> Any:
-        result = job.unit(unit)
-        locks.check()
-        return result
+        outcome = Outcome.of(lambda: unit.savepoint(checked))
+        if connection.fault is not None:
+            raise connection.fault
+        return None if isinstance(outcome.error, BusyError | errors.UniqueViolation) else outcome
 
+
+def look(session: Session, jobs: Sequence[Job]) -> Sequence[Outcome]:
+    """Run queries and return their outcomes, all on one snapshot, taken after they were asked."""
+    together = _look_together(session, jobs) if len(jobs) > 1 else None
+    return together or [Outcome.of(partial(session.read, job.work)) for job in jobs]
+
+
+def _look_together(session: Session, jobs: Sequence[Job]) -> Sequence[Outcome] | None:
+    """Return the outcomes of queries; None when alone each must hear what is wrong."""
+    outcomes = []
     try:
-        return _Outcome(unit.savepoint(checked))
-    except (BusyError, errors.UniqueViolation):
-        outcome = None
-    except BaseException as error:  # whatever it is, it belongs to the caller of the unit
-        outcome = _Outcome(error=_holdable(error))
-    if connection.fault is not None:
-        raise connection.fault
-    return outcome
-
-
-def _holdable(error: BaseException) -> BaseException:
-    """Return an error as a future can hold it."""
-    if not isinstance(error, StopIteration):
-        return error
-    held = RuntimeError("a unit of work raised StopIteration")
-    held.__cause__ = error
-    return held
-
-
-def _known(ended: asyncio.Future[Any]) -> None:
-    """Look at the outcome, also when the caller has gone."""
-    if not ended.cancelled():
-        ended.exception()
+        with session.snapshot() as connection:
+            for job in jobs:
+                outcomes.append(Outcome.of(partial(job.work, PostgresUnit(connection, None))))
+                connection.flush()
+                if connection.fault is not None:
+                    return None
+    except (psycopg.Error, WireError):
+        return None
+    return outcomes

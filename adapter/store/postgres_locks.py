@@ -7,10 +7,11 @@ holds; one that comes earlier in the order is tried, and when a rival has it the
 from its beginning, with every lock it is known to need taken in order first.
 """
 
+from collections.abc import Collection
 from enum import IntEnum
 from hashlib import blake2b
 
-from adapter.store.postgres_connection import Connection
+from adapter.store.postgres_connection import Answer, Connection
 
 _WAIT = "SELECT pg_advisory_xact_lock(number) FROM unnest(?::bigint[]) AS number"
 _TRY = "SELECT pg_try_advisory_xact_lock(?)"
@@ -26,6 +27,8 @@ class Kind(IntEnum):
     CONTRACT = 5
     LEDGER = 6
     PRUNING = 7
+    TURN = 8
+    """Work that one process at a time is enough for; not of a unit of work."""
 
 
 Key = tuple[Kind, int]
@@ -35,59 +38,78 @@ class BusyError(Exception):
     """A rival holds a lock that may not be waited for: the unit must start again."""
 
 
+class BarredError(Exception):
+    """A unit wants a lock that is not to be taken in this transaction."""
+
+
 class Locks:
-    """What one attempt of a unit holds."""
+    """What one attempt of a unit holds.
 
-    __slots__ = ("_connection", "_last", "_salt", "held", "missed", "wanted")
+    A lock is taken with the statement after it, in one round trip. One that was only tried counts
+    as held until the outcome is there, and no outcome of a later statement is used before that.
+    """
 
-    def __init__(self, connection: Connection, wanted: set[Key]) -> None:
-        """Take locks on `connection`; `wanted` grows with what the unit turns out to need."""
+    __slots__ = ("_barred", "_connection", "_last", "_tried", "held", "missed", "wanted")
+
+    def __init__(
+        self, connection: Connection, wanted: set[Key], *, barred: Kind | None = None
+    ) -> None:
+        """Take locks on `connection`.
+
+        Args:
+            connection: in a transaction.
+            wanted: grows with what the unit turns out to need.
+            barred: what is not to be locked in this transaction.
+        """
         self._connection = connection
-        self._salt = connection.schema
+        self._barred = barred
+        self._tried: list[tuple[Answer, str]] = []
         self.wanted = wanted
         self.held: frozenset[Key] = frozenset()
         self.missed: str | None = None
         """What a rival had."""
         self._last: Key | None = None
+        """The furthest in the order, perhaps still held although a savepoint was undone."""
+        connection.on_flush = self._judge
 
     def take_wanted(self) -> None:
         """Wait for all locks that are known to be needed, in order; the first thing to do."""
         if self.wanted:
             numbers = [number for _, number in sorted(self.wanted)]
             self._connection.execute(_WAIT, (numbers,))
-            self.restore(frozenset(self.wanted))
+            self._hold(self.wanted)
 
-    def take(self, kind: Kind, name: str) -> None:
-        """Hold a lock until the transaction ends.
+    def take(self, kind: Kind, name: str) -> bool:
+        """Hold a lock until the transaction ends; return whether it is new.
 
         Raises:
-            BusyError: a rival has it, and waiting is not allowed.
+            BusyError: a rival has it, and waiting is not allowed. Perhaps a later statement tells.
         """
         key = self.key(kind, name)
         if key in self.held:
-            return
+            return False
         self.wanted.add(key)
-        if self._last is None or key > self._last:
+        if kind is self._barred:
+            self.missed = kind.name
+            raise BarredError(kind.name)
+        is_beyond = self._last is None or key > self._last
+        if is_beyond:
             self._connection.execute(_WAIT, ([key[1]],))
-        elif not self._is_free(key):
-            self.missed = name
-            raise BusyError(name)
-        self.restore(self.held | {key})
+        else:
+            self._tried.append((self._connection.execute(_TRY, (key[1],)), name))
+        self._hold({key})
+        if not is_beyond and self._connection.is_exact:
+            self._judge()
+        return True
 
     def try_(self, kind: Kind, name: str) -> bool:
         """Hold a lock if nobody else does; return whether it is held."""
         key = self.key(kind, name)
         if key not in self.held:
-            if not self._is_free(key):
+            if not self._connection.execute(_TRY, (key[1],)).fetchone()[0]:
                 return False
-            self.restore(self.held | {key})
+            self._hold({key})
         return True
-
-    def _is_free(self, key: Key) -> bool:
-        """Take a lock without waiting; return whether that worked."""
-        found = self._connection.execute(_TRY, (key[1],)).fetchone()
-        assert found is not None
-        return bool(found[0])
 
     def check(self) -> None:
         """Let no unit be committed that went on without a lock.
@@ -95,15 +117,32 @@ class Locks:
         Raises:
             BusyError: it did.
         """
+        if self._tried:
+            self._connection.flush()
         if self.missed is not None:
             raise BusyError(self.missed)
 
     def restore(self, held: frozenset[Key]) -> None:
-        """Note what is held, as when a savepoint has given back what was taken after it."""
+        """Note what is surely held after a savepoint was undone, which gives back what came later.
+
+        The order still counts from the furthest: when nothing was sent yet nothing is given back.
+        """
         self.held = held
-        self._last = max(held, default=None)
+        self._tried = [one for one in self._tried if self._connection.is_waiting(one[0])]
 
     def key(self, kind: Kind, name: str) -> Key:
         """Return the number that stands for something; two with one number only wait more."""
-        text = f"{self._salt}|{kind.value}|{name}".encode()
+        text = f"{self._connection.schema}|{kind.value}|{name}".encode()
         return kind, int.from_bytes(blake2b(text, digest_size=8).digest(), "big", signed=True)
+
+    def _hold(self, keys: Collection[Key]) -> None:
+        self.held |= frozenset(keys)
+        self._last = max(self.held if self._last is None else {*keys, self._last})
+
+    def _judge(self) -> None:
+        """Refuse what was done without a lock; called when the outcomes are there."""
+        while self._tried and self._tried[0][0].statement.result is not None:
+            answer, name = self._tried.pop(0)
+            if not answer.fetchone()[0]:
+                self.missed = name
+                raise BusyError(name)

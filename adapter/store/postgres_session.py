@@ -11,8 +11,13 @@ from psycopg import errors
 from adapter.domain.errors import WireError
 from adapter.service.ports import UnitOfWork
 from adapter.store.errors import StoreError
-from adapter.store.postgres_connection import Connection, UnknownOutcomeError, is_bug
-from adapter.store.postgres_locks import BusyError, Key, Locks
+from adapter.store.postgres_connection import (
+    Connection,
+    UnknownOutcomeError,
+    is_bug,
+    is_too_much,
+)
+from adapter.store.postgres_locks import BusyError, Key, Kind, Locks
 from adapter.store.postgres_unit import PostgresUnit
 
 T = TypeVar("T")
@@ -32,23 +37,25 @@ class Session:
         self._url = url
         self._connection: Connection | None = None
 
-    def write(self, unit: Callable[[UnitOfWork], T], wanted: set[Key] | None = None) -> T:
+    def write(self, unit: Callable[[UnitOfWork], T], *, barred: Kind | None = None) -> T:
         """Run a unit of work and return its result once it is durably committed.
 
         Args:
             unit: what to run.
-            wanted: is filled with the locks that the unit has needed.
+            barred: what it may not lock.
 
         Raises:
+            BarredError: it wants to; nothing is done.
             WireError: NET_OVERLOADED, NET_DOWNSTREAM_UNAVAILABLE; or what the unit raises.
         """
-        wanted = set() if wanted is None else wanted
+        wanted: set[Key] = set()
         why: BaseException | None = None
-        for attempt in range(ATTEMPTS):
+        exact = False
+        for _ in range(ATTEMPTS):
             was_open = self._is_open
             try:
-                with self.transaction() as connection:
-                    locks = Locks(connection, wanted)
+                with self.transaction(exact=exact) as connection:
+                    locks = Locks(connection, wanted, barred=barred)
                     locks.take_wanted()
                     result = unit(PostgresUnit(connection, locks))
                     locks.check()
@@ -63,14 +70,19 @@ class Session:
             except psycopg.Error as error:
                 if isinstance(error, errors.ReadOnlySqlTransaction):
                     self.close()  # the server has become a standby: another one may take over
-                if not self._may_start_again(error, was_open=was_open, is_first=attempt == 0):
+                if not exact and (is_bug(error) or is_too_much(error)):
+                    exact = True  # so that each failure is told where it belongs
+                elif not self._may_start_again(error, was_open=was_open):
                     raise _told(error) from error
                 why = error
         raise WireError("NET_OVERLOADED", f"the database is too busy: {why}")
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self, *, exact: bool = False) -> Iterator[Connection]:
         """Give the connection in a transaction, which is rolled back unless it was committed.
+
+        Args:
+            exact: each statement is sent at once, see `Connection`.
 
         Raises:
             psycopg.Error: what a statement has failed with, whatever was made of it since.
@@ -78,7 +90,7 @@ class Session:
         """
         connection = self._open()
         try:
-            connection.begin("READ COMMITTED")
+            connection.begin("READ COMMITTED", exact=exact)
             yield connection
         except Exception as error:
             if connection.fault is not None and connection.fault is not error:
@@ -96,20 +108,45 @@ class Session:
         """
         for is_last in (False, True):
             was_open = self._is_open
-            connection = self._open()
             try:
-                connection.begin("REPEATABLE READ READ ONLY")
-                return query(PostgresUnit(connection, None))
+                with self.snapshot() as connection:
+                    result = query(PostgresUnit(connection, None))
+                    connection.flush()  # tells of one that writes
+                    return result
             except errors.ReadOnlySqlTransaction:
                 msg = "a query must not write"
                 raise StoreError(msg) from None
             except psycopg.Error as error:
-                if was_open and connection.is_broken and not is_last:
+                if was_open and not self._is_open and not is_last:
                     continue  # the server was restarted since the last query
                 raise _told(error) from error
-            finally:
-                connection.roll_back()
         raise AssertionError
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Give the connection in a transaction that only reads, all of it the same state.
+
+        Raises:
+            psycopg.Error: what a statement has failed with.
+            WireError: NET_DOWNSTREAM_UNAVAILABLE, no connection.
+        """
+        connection = self._open()
+        try:
+            connection.begin("REPEATABLE READ READ ONLY")
+            yield connection
+        finally:
+            connection.roll_back()
+
+    def enter(self) -> Connection:
+        """Return the connection in a new transaction, which `leave` ends."""
+        connection = self._open()
+        connection.begin("READ COMMITTED")
+        return connection
+
+    def leave(self) -> None:
+        """End the transaction of `enter` without a trace."""
+        if self._connection is not None:
+            self._connection.roll_back()
 
     def close(self) -> None:
         """End the session."""
@@ -129,12 +166,10 @@ class Session:
             raise _refused(error) from error
         return self._connection
 
-    def _may_start_again(self, fault: psycopg.Error, *, was_open: bool, is_first: bool) -> bool:
+    def _may_start_again(self, fault: psycopg.Error, *, was_open: bool) -> bool:
         if isinstance(fault, errors.SerializationFailure | errors.DeadlockDetected):
             _LOG.warning("a unit of work starts again: %s", fault)
             return True
-        if isinstance(fault, errors.UniqueViolation):
-            return is_first  # a rival has just written what the unit has looked for in vain
         return was_open and not self._is_open  # the server was restarted, or has ended the session
 
 

@@ -12,20 +12,22 @@ from adapter.domain.parties import Side
 from adapter.domain.trade import Trade
 from adapter.service.records import Asked, LoggedMessage
 from adapter.settlement import LedgerStore
-from adapter.settlement.state import Changes
 from adapter.store.ledger_sqlite import SqliteLedger
-from adapter.store.postgres_connection import Connection
+from adapter.store.postgres_connection import Connection, once
+from adapter.store.postgres_ledger import LockedLedger
 from adapter.store.postgres_locks import Kind, Locks
 from adapter.store.postgres_outbox import LockedOutboxTable
+from adapter.store.rows import trade_values
 from adapter.store.sqlite_asked import AskedTable
 from adapter.store.sqlite_inbox import InboxTable
 from adapter.store.sqlite_offers import OfferTable
 from adapter.store.sqlite_roots import RootTable
-from adapter.store.sqlite_trades import TradeTable
+from adapter.store.sqlite_trades import INSERT, UPDATE_ALL, TradeTable
 
 T = TypeVar("T")
 
 _NAMES = "SELECT number, transaction_id FROM wire_transaction WHERE number = ANY(?)"
+_INSERT, _UPDATE = once(INSERT), once(UPDATE_ALL)
 _FORGET = """
 DELETE FROM wire_transaction WHERE number = ANY(?)
 AND NOT EXISTS (SELECT 1 FROM inbox WHERE transaction_number = number)
@@ -34,17 +36,6 @@ AND NOT EXISTS (SELECT 1 FROM asked WHERE transaction_number = number AND state 
 AND NOT EXISTS (SELECT 1 FROM trade WHERE transaction_number = number)
 AND NOT EXISTS (SELECT 1 FROM trade WHERE leg_number = number)
 """
-
-
-class PostgresLedger(SqliteLedger):
-    """A `LedgerStore` on one connection: the statements of SQLite, writes in one round trip."""
-
-    _connection: Connection
-
-    def write(self, changes: Changes) -> None:
-        """Write what a command changed."""
-        with self._connection.together():
-            super().write(changes)
 
 
 class PostgresUnit(LockedOutboxTable, InboxTable, TradeTable, AskedTable, OfferTable, RootTable):
@@ -60,6 +51,8 @@ class PostgresUnit(LockedOutboxTable, InboxTable, TradeTable, AskedTable, OfferT
         """Work inside the open transaction of `connection`; without locks it is a query."""
         super().__init__(connection)
         self._locks = locks
+        self._found = {}
+        self._new_ids = {}
         self._ledger: LedgerStore | None = None
 
     @property
@@ -67,24 +60,25 @@ class PostgresUnit(LockedOutboxTable, InboxTable, TradeTable, AskedTable, OfferT
         """Return the ledger inside this transaction; nobody else has it until the end."""
         self._lock(Kind.LEDGER, "")
         if self._ledger is None:
-            self._ledger = PostgresLedger(self._connection)
+            is_query = self._locks is None
+            self._ledger = (SqliteLedger if is_query else LockedLedger)(self._connection)
         return self._ledger
 
     def savepoint(self, work: Callable[[], T]) -> T:
         """Run `work`; when it raises, its writes are undone and the exception goes on."""
+        connection = self._connection
         held = None if self._locks is None else self._locks.held
-        self._connection.execute("SAVEPOINT step")
+        point = connection.savepoint()
         try:
             result = work()
         except BaseException:
-            self._numbers.clear()
-            if self._connection.fault is None:
-                self._connection.execute("ROLLBACK TO step")
-                self._connection.execute("RELEASE step")
+            self._forget_found()
+            if connection.fault is None:
+                connection.undo(point)
                 if self._locks is not None and held is not None:
                     self._locks.restore(held)
             raise
-        self._connection.execute("RELEASE step")
+        connection.release(point)
         return result
 
     def messages(self, transaction_ids: Iterable[str]) -> Sequence[LoggedMessage]:
@@ -109,7 +103,7 @@ class PostgresUnit(LockedOutboxTable, InboxTable, TradeTable, AskedTable, OfferT
         # The number of a transaction that somebody uses right now stays.
         free = [number for number, name in named if self._locks.try_(Kind.TRANSACTION, name)]
         self._connection.execute(_FORGET, (free,))
-        self._numbers.clear()
+        self._forget_found()
         return len(gone)
 
     # What is read in order to be written
@@ -136,6 +130,19 @@ class PostgresUnit(LockedOutboxTable, InboxTable, TradeTable, AskedTable, OfferT
             name = f"{trade.side.value}|{trade.peer.subscriber_id}|{trade.contract_id}"
             self._lock(Kind.CONTRACT, name)
         return super().save_trade(trade)
+
+    def _written(self, trade: Trade) -> bool:
+        """Write a trade over the version before it; return whether that was there."""
+        side, _, peer, state, contract_id, due_ms, version, document = trade_values(trade)
+        number = self._number(trade.transaction_id)
+        leg_number = None if trade.leg is None else self._number(trade.leg.transaction_id)
+        if version == 1:
+            return self._connection.is_done(_INSERT, (number, leg_number, *trade_values(trade)))
+        found_by = (leg_number, contract_id, peer)
+        key = (number, side, version - 1)
+        return self._connection.is_done(
+            _UPDATE, (*found_by, state, due_ms, version, document, *key)
+        )
 
     def contract_transaction(self, contract_id: str) -> str | None:
         """Return the transaction that a contract id of our own catalogue is bound to."""

@@ -6,8 +6,9 @@ read here was written here, so it is not bounded again as `protocol.strict_json`
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from decimal import Decimal
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -47,6 +48,10 @@ _TRADE = msgspec.json.Decoder(Trade, float_hook=Decimal)
 _OFFER = msgspec.json.Decoder(Offer, float_hook=Decimal)
 _OBJECT = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 _INBOX = attrgetter(*INBOX_COLUMNS)
+_OUTBOX_KINDS = tuple(
+    (OUTBOX_COLUMNS.index(column), kind)
+    for column, kind in (("kind", MessageKind), ("side", Side), ("state", OutboxState))
+)
 
 
 def trade_document(trade: Trade) -> str:
@@ -158,9 +163,10 @@ def outbox_changes(row: OutboxRow) -> Values:
 
 def outbox_from(values: Sequence[Any]) -> OutboxRow:
     """Return the message to send of its columns."""
-    peer, url, kind, action, side, *rest = values
-    row = OutboxRow(peer, url, MessageKind(kind), action, Side(side), *rest)
-    return replace(row, state=OutboxState(row.state))
+    given = list(values)
+    for place, kind in _OUTBOX_KINDS:
+        given[place] = kind(given[place])
+    return OutboxRow(*given)
 
 
 def offer_values(offer: Offer) -> Values:
@@ -170,8 +176,9 @@ def offer_values(offer: Offer) -> Values:
     return (offer.offer_id, offer.created_ms, stock, int(offer.withdrawn), document)
 
 
+@lru_cache(maxsize=1_024)
 def offer_from(document: str | bytes) -> Offer:
-    """Return the offer of a document."""
+    """Return the offer of a document, the same one for the same document."""
     return _OFFER.decode(document)
 
 

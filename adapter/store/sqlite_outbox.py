@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from adapter.service.records import LoggedMessage, OutboxRow, OutboxState
+from adapter.service.records import ALL, LoggedMessage, OutboxRow, OutboxState, Share
 from adapter.store.errors import StoreError
 from adapter.store.rows import (
     OUTBOX_CHANGED,
@@ -21,11 +21,11 @@ from adapter.store.rows import (
 from adapter.store.sqlite_inbox import NO_OPEN_TRADE, OURSELVES
 from adapter.store.sqlite_table import NUMBER, Table, names, places
 
-_SELECTED = ", ".join(
+SELECTED = ", ".join(
     "outbox_body.body" if column == "body" else f"outbox.{column}" for column in OUTBOX_COLUMNS
 )
 # CROSS JOIN: SQLite then reads the outbox first, by the index that the condition names.
-_ROWS = f"SELECT {_SELECTED} FROM outbox CROSS JOIN outbox_body USING (id)"
+_ROWS = f"SELECT {SELECTED} FROM outbox CROSS JOIN outbox_body USING (id)"
 
 HEAD = """
 SELECT id, state FROM outbox WHERE transaction_number = ? AND peer = ? AND ready_ms IS NOT NULL
@@ -40,8 +40,24 @@ _ONE = f"{_ROWS} WHERE outbox.id = ?"
 _OF_MESSAGE = f"{_ROWS} WHERE message_id = ? AND action = ? ORDER BY outbox.id DESC LIMIT 1"
 _OF_TRANSACTION = f"{_ROWS} WHERE transaction_number = {NUMBER} ORDER BY outbox.id"
 _DEAD = f"{_ROWS} WHERE state = 'DEAD' ORDER BY outbox.id LIMIT ?"
-READY = f"{_ROWS} WHERE ready_ms <= ? ORDER BY ready_ms, outbox.id LIMIT ?"
-_NEXT = "SELECT min(ready_ms) FROM outbox WHERE ready_ms IS NOT NULL"
+PEERS = """
+RECURSIVE line (peer) AS (
+    SELECT min(peer) FROM outbox WHERE ready_ms IS NOT NULL
+    UNION ALL
+    SELECT (SELECT min(later.peer) FROM outbox AS later
+            WHERE later.ready_ms IS NOT NULL AND later.peer > line.peer)
+    FROM line WHERE line.peer IS NOT NULL)
+"""
+"""The peers for whom messages wait: one step in the index for each, however many messages."""
+_FIRST = """
+(SELECT min(first.ready_ms) FROM outbox AS first
+ WHERE first.ready_ms IS NOT NULL AND first.peer = line.peer)
+"""
+_WAITING = f"WITH {PEERS} SELECT peer, {_FIRST} FROM line WHERE peer IS NOT NULL ORDER BY 2"
+_NEXT = f"WITH {PEERS} SELECT min({_FIRST}) FROM line WHERE peer IS NOT NULL"
+_READY = f"""
+{_ROWS} WHERE outbox.peer = ? AND ready_ms <= ? ORDER BY ready_ms, outbox.id LIMIT ?
+"""
 
 _CLAIM = "UPDATE outbox SET state = 'CLAIMED', ready_ms = ? WHERE id = ?"
 RELEASE_CLAIMS = """
@@ -49,10 +65,14 @@ UPDATE outbox SET state = 'DUE', ready_ms = next_ms WHERE state = 'CLAIMED' AND 
 """
 """Makes rows due again that nobody sends any more; the last condition is that of the index."""
 
-_CHANGES = ", ".join(f"{column} = ?" for column in OUTBOX_CHANGED)
-_SAVE = f"UPDATE outbox SET {_CHANGES}, ready_ms = ? WHERE id = ?"
-_STEP_BACK = "UPDATE outbox SET ready_ms = NULL WHERE id = ?"
-_STEP_UP = """
+CHANGES = ", ".join(f"{column} = ?" for column in OUTBOX_CHANGED)
+_SAVE = f"UPDATE outbox SET {CHANGES}, ready_ms = ? WHERE id = ?"
+_SAVE_CLAIMED = f"""
+UPDATE outbox SET {CHANGES}, ready_ms = NULL WHERE id = ? AND state = 'CLAIMED'
+RETURNING transaction_number
+"""
+STEP_BACK = "UPDATE outbox SET ready_ms = NULL WHERE id = ?"
+STEP_UP = """
 UPDATE outbox SET ready_ms = next_ms WHERE id = (
     SELECT id FROM outbox
     WHERE transaction_number = ? AND peer = ? AND state = 'DUE' AND ready_ms IS NULL
@@ -60,7 +80,7 @@ UPDATE outbox SET ready_ms = next_ms WHERE id = (
 """
 _LEASE = "SELECT ready_ms FROM outbox WHERE id = ?"
 
-_OLD = f"""
+OLD = f"""
 SELECT id, message_id, action, transaction_number FROM outbox AS message
 WHERE state IN ('SENT', 'REFUSED') AND created_ms < ? AND {NO_OPEN_TRADE}
 ORDER BY created_ms LIMIT ?
@@ -94,14 +114,21 @@ class OutboxTable(Table):
         """Return the newest outbox row of a message."""
         return self._row(_OF_MESSAGE, (message_id, action))
 
-    def claim_outbox(self, now_ms: int, lease_ms: int, limit: int) -> Sequence[OutboxRow]:
+    def claim_outbox(
+        self, now_ms: int, lease_ms: int, limit: int, share: Share = ALL
+    ) -> Sequence[OutboxRow]:
         """Claim due rows, longest due first, at most one per (peer, transaction).
 
         A row is due when it is DUE and `next_ms` has come, or CLAIMED with a lease that ended. A
         row behind an earlier unsent row of its (peer, transaction) waits; one that is DEAD is not
-        waited for.
+        waited for. Of each peer come no more than its share, first of the one that waits longest.
         """
-        rows = self._rows(READY, (now_ms, limit))
+        rows: list[OutboxRow] = []
+        for peer, ready_ms in self._connection.execute(_WAITING).fetchall():
+            most = min(limit - len(rows), share.of(peer))
+            if most > 0 and ready_ms <= now_ms:
+                rows += self._rows(_READY, (peer, now_ms, most))
+        rows.sort(key=_due)
         self._connection.executemany(_CLAIM, [(now_ms + lease_ms, row.id) for row in rows])
         return [replace(row, state=OutboxState.CLAIMED) for row in rows]
 
@@ -111,19 +138,26 @@ class OutboxTable(Table):
         Raises:
             StoreError: there is no such row.
         """
+        changes = outbox_changes(row)
+        if row.state is not OutboxState.CLAIMED:
+            # Nearly always: what is claimed is the head of its line, and the next one steps up.
+            found = self._connection.execute(_SAVE_CLAIMED, (*changes, row.id)).fetchone()
+            if found is not None:
+                self._connection.execute(STEP_UP, (found[0], row.peer))
+                return
         line = (self._number(row.transaction_id), row.peer)
         head = self._connection.execute(HEAD, line).fetchone()
         other = None if head is None or head[0] == row.id else head
         if other is not None and row.state is OutboxState.DUE and other[1] == OutboxState.DUE:
             # A dead letter is sent again; the line forms anew.
-            self._connection.execute(_STEP_BACK, (other[0],))
+            self._connection.execute(STEP_BACK, (other[0],))
             other = None
-        values = (*outbox_changes(row), self._lease_end(row), row.id)
+        values = (*changes, self._lease_end(row), row.id)
         if self._connection.execute(_SAVE, values).rowcount != 1:
             msg = f"there is no outbox row {row.id}"
             raise StoreError(msg)
         if other is None and row.state is not OutboxState.CLAIMED:
-            self._connection.execute(_STEP_UP, line)
+            self._connection.execute(STEP_UP, line)
 
     def next_outbox_ms(self) -> int | None:
         """Return when the next row becomes due or a lease ends, None when nothing waits."""
@@ -144,7 +178,7 @@ class OutboxTable(Table):
         What was kept beside them goes too: the headers of their attempts and, when answered, the
         request they were. Returns the number of the transaction of each.
         """
-        old = self._connection.execute(_OLD, (before_us // 1_000, limit)).fetchall()
+        old = self._connection.execute(OLD, (before_us // 1_000, limit)).fetchall()
         messages = [(message_id, action) for _, message_id, action, _ in old]
         self._connection.executemany(_DELETE, [(row_id,) for row_id, *_ in old])
         self._connection.executemany(_DELETE_ATTEMPTS, messages)
@@ -164,6 +198,10 @@ class OutboxTable(Table):
 
     def _rows(self, sql: str, key: tuple[Any, ...]) -> Sequence[OutboxRow]:
         return [outbox_from(values) for values in self._connection.execute(sql, key)]
+
+
+def _due(row: OutboxRow) -> tuple[int, int]:
+    return row.next_ms, row.id
 
 
 def _logged(row: OutboxRow) -> LoggedMessage:

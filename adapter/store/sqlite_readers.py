@@ -53,7 +53,7 @@ class Readers:
         connection = self._free.get()
         try:
             connection.control("BEGIN")
-            return query(SqliteUnit(connection))
+            return SqliteUnit(connection).run(query)
         except sqlite3.DatabaseError as error:
             refusal = told(error, is_query=True)
             raise refusal from refusal.__cause__

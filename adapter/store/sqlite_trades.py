@@ -12,7 +12,7 @@ from adapter.store.sqlite_table import NUMBER, Table, names, places
 _BEYOND = 2**62
 """More than transactions are ever counted."""
 
-_INSERT = f"""
+INSERT = f"""
 INSERT INTO trade (transaction_number, leg_number, {names(TRADE_COLUMNS)})
 VALUES (?, ?, {places(TRADE_COLUMNS)})
 ON CONFLICT (transaction_number, side) DO NOTHING
@@ -22,7 +22,7 @@ _UPDATE = f"""
 UPDATE trade SET state = ?, due_ms = ?, version = ?, document = ?
 WHERE {_KEY} AND leg_number IS ? AND contract_id IS ? AND peer = ?
 """
-_UPDATE_ALL = f"""
+UPDATE_ALL = f"""
 UPDATE trade SET leg_number = ?, contract_id = ?, peer = ?,
                  state = ?, due_ms = ?, version = ?, document = ?
 WHERE {_KEY}
@@ -148,14 +148,14 @@ class TradeTable(Table):
         leg_number = None if trade.leg is None else self._number(trade.leg.transaction_id)
         execute = self._connection.execute
         if version == 1:
-            return execute(_INSERT, (number, leg_number, *values)).rowcount == 1
+            return execute(INSERT, (number, leg_number, *values)).rowcount == 1
         # Most changes leave what the trade is found by: then its indexes are not rewritten.
         changes = (state, due_ms, version, document)
         key = (number, side, version - 1)
         found_by = (leg_number, contract_id, peer)
         return (
             execute(_UPDATE, (*changes, *key, *found_by)).rowcount == 1
-            or execute(_UPDATE_ALL, (*found_by, *changes, *key)).rowcount == 1
+            or execute(UPDATE_ALL, (*found_by, *changes, *key)).rowcount == 1
         )
 
     def _trade(self, sql: str, key: tuple[str, ...]) -> Trade | None:

@@ -9,10 +9,9 @@ from adapter.store.ledger_sqlite import SqliteLedger
 from adapter.store.sqlite_asked import AskedTable
 from adapter.store.sqlite_connection import Connection, transaction_lost
 from adapter.store.sqlite_inbox import InboxTable
-from adapter.store.sqlite_offers import OfferTable
+from adapter.store.sqlite_kept import KeptRows
 from adapter.store.sqlite_outbox import OutboxTable
 from adapter.store.sqlite_roots import RootTable
-from adapter.store.sqlite_trades import TradeTable
 
 T = TypeVar("T")
 
@@ -27,7 +26,7 @@ AND NOT EXISTS (SELECT 1 FROM trade WHERE leg_number = ?1)
 """The number of a transaction of which nothing is left, as after a discover."""
 
 
-class SqliteUnit(InboxTable, TradeTable, AskedTable, OutboxTable, OfferTable, RootTable):
+class SqliteUnit(InboxTable, KeptRows, AskedTable, OutboxTable, RootTable):
     """One unit of work or query, inside a transaction that its caller begins and ends.
 
     The methods of `service.ports.UnitOfWork`, grouped by table in the modules of the bases.
@@ -48,16 +47,23 @@ class SqliteUnit(InboxTable, TradeTable, AskedTable, OutboxTable, OfferTable, Ro
             self._ledger = SqliteLedger(self._connection)
         return self._ledger
 
+    def run(self, work: Callable[["SqliteUnit"], T]) -> T:
+        """Return what `work` does on this unit, all of it written."""
+        result = work(self)
+        self.flush()
+        return result
+
     def savepoint(self, work: Callable[[], T]) -> T:
         """Run `work`; when it raises, its writes are undone and the exception goes on.
 
         Raises:
             WireError: NET_DOWNSTREAM_UNAVAILABLE, the database has given up the transaction.
         """
+        unsaved = self.unsaved()
         try:
             return within_savepoint(self._connection, work)
         except BaseException:
-            self._numbers.clear()
+            self.forget(unsaved)
             raise
 
     def messages(self, transaction_ids: Iterable[str]) -> Sequence[LoggedMessage]:
@@ -73,7 +79,7 @@ class SqliteUnit(InboxTable, TradeTable, AskedTable, OutboxTable, OfferTable, Ro
         gone = [*self.prune_inbox(before_us, limit)]
         gone += self.prune_outbox(before_us, limit - len(gone))
         self._connection.executemany(_FORGET, [(number,) for number in set(gone)])
-        self._numbers.clear()
+        self.forget(self.unsaved())
         return len(gone)
 
 

@@ -55,7 +55,9 @@ class Job:
     def run(self, connection: Connection) -> None:
         """Run the unit in a savepoint and keep its outcome."""
         try:
-            self._result = within_savepoint(connection, lambda: self.unit(SqliteUnit(connection)))
+            self._result = within_savepoint(
+                connection, lambda: SqliteUnit(connection).run(self.unit)
+            )
         except sqlite3.DatabaseError as error:
             self._error = told(error, is_query=self.is_query)
         except BaseException as error:  # whatever it is, it belongs to the caller of the unit

@@ -112,6 +112,10 @@ class PostgresServer:
             cursor = connection.execute(sql.encode())
             return cursor.fetchall() if cursor.description else []
 
+    def log(self) -> str:
+        """Return what the server has logged: errors of all sessions, deadlocks among them."""
+        return (self._folder / "log").read_text()
+
     def start(self) -> None:
         """Start the server and wait until it answers."""
         assert self._process is None

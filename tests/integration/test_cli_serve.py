@@ -16,7 +16,7 @@ import pytest
 from adapter.demo.folder import BPP, BUYER_METER, DemoFolder, DemoNode, write_folder
 from adapter.demo.network import new_ports
 from adapter.demo.processes import DemoError, Processes
-from adapter.demo.script import Script
+from adapter.demo.purchase_script import PurchaseScript
 from tests.fakes.command_line import p2ptrade
 
 pytestmark = pytest.mark.timeout(120)
@@ -148,7 +148,7 @@ def test_a_genesis_that_cannot_be_used_stops_the_start(folder: DemoFolder) -> No
 
 def test_logs_name_messages_and_hold_no_personal_data(folder: DemoFolder, nodes: Nodes) -> None:
     start(nodes, *folder.nodes.values())
-    with Script(folder, lambda who, what: None) as script:
+    with PurchaseScript(folder, lambda who, what: None) as script:
         script.set_up()
         window = script.window()
         script.offer(window)
@@ -169,7 +169,7 @@ def test_tools_beside_a_live_ledger(folder: DemoFolder, nodes: Nodes) -> None:
     start(nodes, *folder.nodes.values())
     grid = folder.nodes["grid_operator"]
     database = f"sqlite:///{grid.database}"
-    with Script(folder, lambda who, what: None) as script:
+    with PurchaseScript(folder, lambda who, what: None) as script:
         script.set_up()
 
     verified = p2ptrade("ledger", "verify", "--database", database, "--json")
@@ -232,7 +232,7 @@ def test_the_doctor_sees_a_key_that_the_registry_does_not_list(folder: DemoFolde
 
 def test_a_changed_journal_entry_is_named(folder: DemoFolder, nodes: Nodes) -> None:
     start(nodes, folder.nodes["registry"], folder.nodes["grid_operator"])
-    with Script(folder, lambda who, what: None) as script:
+    with PurchaseScript(folder, lambda who, what: None) as script:
         script.set_up()
     nodes.stop()
     database = folder.nodes["grid_operator"].database

@@ -8,9 +8,11 @@ from collections.abc import Awaitable, Callable
 from adapter.domain.errors import ContractError
 from adapter.service.ports import UnitOfWork
 from adapter.service.records import OutboxState
+from adapter.settlement import SYSTEM, Command, due_commands, execute
 from adapter.store.postgres import PostgresStore
 from tests.store.samples import sent
-from tests.unit.settlement.world import Market
+from tests.unit.settlement.trading import BOOK_A, RATES, Trading
+from tests.unit.settlement.world import EPOCH, Market
 
 COMMANDS = 10
 BATCH = 20
@@ -66,7 +68,40 @@ async def trade(store: PostgresStore, number: int) -> None:
     await asyncio.gather(*(one(turn) for turn in range(COMMANDS)))
 
 
+def fill_book(uow: UnitOfWork) -> None:
+    """Write users and the orders of book A, all of one epoch."""
+    world = Trading(uow.ledger).set_up(RATES)
+    world.enter(BOOK_A)
+
+
+async def clear(store: PostgresStore, _number: int) -> None:
+    """Do what is due two epochs later, as the timers of a node; say what became of it."""
+
+    def due(uow: UnitOfWork) -> tuple[int, list[Command]]:
+        head = uow.ledger.head()
+        assert head is not None
+        entry = uow.ledger.entry(head.seq)
+        assert entry is not None
+        now_ms = entry.time_ms + 2 * EPOCH
+        return now_ms, due_commands(uow.ledger, now_ms, 100)
+
+    now_ms, commands = await store.read(due)
+    assert commands
+    say("due")
+    sys.stdin.readline()
+    for command in commands:
+        try:
+            receipt = await store.write(
+                lambda uow, command=command: execute(uow.ledger, command, SYSTEM, now_ms)  # type: ignore[misc]
+            )
+        except ContractError as error:
+            say(error.code)
+        else:
+            say("repeated" if receipt.replayed else "done")
+
+
 TASKS: dict[str, Callable[[PostgresStore, int], Awaitable[None]]] = {
+    "clear": clear,
     "drain": drain,
     "hang": hang,
     "trade": trade,

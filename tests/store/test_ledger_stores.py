@@ -16,8 +16,8 @@ from adapter.settlement.state import Index, RowChange, Span
 from adapter.store.ledger_memory import MemoryLedger
 from adapter.store.ledger_sqlite import SqliteLedger
 from adapter.store.postgres_connection import Connection
+from adapter.store.postgres_ledger import LockedLedger
 from adapter.store.postgres_migrate import migrate_postgres
-from adapter.store.postgres_unit import PostgresLedger
 from tests.fakes.postgres import PostgresServer
 from tests.unit.settlement.world import NOON, Market, sqlite_ledger
 
@@ -64,8 +64,8 @@ def ledger(request: pytest.FixtureRequest) -> Iterator[LedgerStore]:
         server: PostgresServer = request.getfixturevalue("postgres_server")
         with server.lent() as url, closing(Connection.open(url)) as connection:
             migrate_postgres(connection)
-            connection.begin("READ COMMITTED")
-            yield PostgresLedger(connection)
+            connection.begin("READ COMMITTED", exact=True)
+            yield LockedLedger(connection)
 
 
 def write(

@@ -93,3 +93,45 @@ def test_a_refused_database_can_be_opened_by_the_right_program(tmp_path: Path) -
     with contextlib.closing(open_writer(path)) as opened:
         opened.control("DELETE FROM migration WHERE name LIKE '0099%'")
     asyncio.run(SqliteStore(path).close())
+
+
+_TRADE = """
+INSERT INTO trade (transaction_number, side, transaction_id, peer, state, version, document)
+VALUES (?, ?, 'T-1', 'peer', 'NEW', 1, '{}')
+"""
+
+
+def test_a_database_from_before_there_were_markets_keeps_its_trades_and_takes_theirs(
+    tmp_path: Path,
+) -> None:
+    known = known_migrations("sqlite")
+    before = [one for one in known if one.number < 7]
+    with contextlib.closing(open_writer(tmp_path / "node.db")) as opened:
+        migrate_sqlite(opened, before)
+        opened.control("BEGIN")
+        opened.execute(_TRADE, (1, "bpp"))
+        with pytest.raises(sqlite3.IntegrityError):
+            opened.execute(_TRADE, (2, "market"))
+        opened.control("COMMIT")
+        migrate_sqlite(opened, known)
+    with contextlib.closing(open_writer(tmp_path / "node.db")) as opened:
+        opened.control("BEGIN")
+        for number, side in enumerate(("bap", "grid_operator", "market", "market_session"), 2):
+            opened.execute(_TRADE, (number, side))
+        with pytest.raises(sqlite3.IntegrityError):
+            opened.execute(_TRADE, (9, "somebody"))
+        opened.control("COMMIT")
+        sides = opened.control("SELECT side FROM trade ORDER BY transaction_number").fetchall()
+        assert [side for (side,) in sides] == [
+            "bpp",
+            "bap",
+            "grid_operator",
+            "market",
+            "market_session",
+        ]
+        assert opened.control("PRAGMA integrity_check").fetchall() == [("ok",)]
+        for table in ("asked", "outbox"):
+            (text,) = opened.control(
+                f"SELECT sql FROM sqlite_schema WHERE name = '{table}'"
+            ).fetchone()
+            assert "side = 'market_session'" in text

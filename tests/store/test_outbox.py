@@ -8,9 +8,9 @@ import pytest
 from adapter.domain.parties import Side
 from adapter.protocol.decision import MessageKind
 from adapter.service.ports import Store
-from adapter.service.records import OutboxRow, OutboxState
+from adapter.service.records import OutboxRow, OutboxState, Share
 from adapter.store.errors import StoreError
-from tests.store.samples import OPERATOR, outbox_row
+from tests.store.samples import BAP, OPERATOR, outbox_row
 
 LEASE_MS = 100
 FINAL = [OutboxState.SENT, OutboxState.REFUSED, OutboxState.DEAD]
@@ -241,3 +241,30 @@ async def test_a_waiting_row_that_is_given_up_leaves_the_line(store: Store) -> N
     assert await claimed_ids(store) == []
     await save(store, first, state=OutboxState.SENT)
     assert await claimed_ids(store) == [third]
+
+
+async def test_a_claim_takes_no_more_than_the_share_of_a_peer(store: Store) -> None:
+    """The peer with the oldest message comes first; who has its share under way is left out."""
+    rows = [outbox_row(f"t{number}", next_ms=1) for number in range(5)]
+    others = [outbox_row(f"t{number}", peer=OPERATOR, next_ms=2) for number in range(5)]
+    ids = await enqueue(store, *rows, *others)
+
+    async def take(limit: int, share: Share) -> list[int]:
+        claimed = await store.write(lambda unit: unit.claim_outbox(9, LEASE_MS, limit, share))
+        return [row.id for row in claimed]
+
+    assert await take(99, Share(2, {BAP: 0})) == ids[5:7]
+    assert await take(99, Share(1, {OPERATOR: 0})) == ids[:1]
+    assert await take(3, Share(8, {BAP: 2})) == [*ids[1:3], ids[7]]
+    assert await take(99, Share(0)) == []
+    assert await take(99, Share(0, {"nobody.example": 9})) == []
+    assert await take(99, Share(9)) == [*ids[3:5], *ids[8:]]
+
+
+async def test_a_claim_passes_over_all_that_waits_for_a_peer_that_is_left_out(store: Store) -> None:
+    ids = await enqueue(store, *(outbox_row(f"t{number}") for number in range(50)))
+    [last] = await enqueue(store, outbox_row("other", peer=OPERATOR, next_ms=5))
+    assert await next_ms(store) == 1
+    claimed = await store.write(lambda unit: unit.claim_outbox(9, LEASE_MS, 64, Share(8, {BAP: 0})))
+    assert [row.id for row in claimed] == [last]
+    assert await claimed_ids(store, now_ms=9) == ids

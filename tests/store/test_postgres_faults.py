@@ -13,7 +13,7 @@ from adapter.domain.errors import WireError
 from adapter.service.ports import UnitOfWork
 from adapter.store.errors import StoreError
 from adapter.store.migrate import Migration, known_migrations
-from adapter.store.postgres import PostgresStore
+from adapter.store.postgres import WRITERS, PostgresStore
 from adapter.store.postgres_connection import Connection, place
 from adapter.store.postgres_migrate import migrate_postgres, pending_in
 from adapter.store.postgres_unit import PostgresUnit
@@ -107,7 +107,8 @@ async def test_a_unit_whose_session_is_ended_starts_again(postgres: PostgresStor
             uow._connection.execute("SELECT pg_terminate_backend(?::int)", (own,))
         uow.enqueue(outbox_row())
 
-    await postgres.write(lambda uow: uow.mark("the session is not new"))
+    for _ in range(WRITERS):
+        await postgres.write(lambda uow: uow.mark("the session is not new"))
     await postgres.write(unit)
     assert len(await postgres.read(lambda uow: uow.messages(["t1"]))) == 1
 
@@ -135,8 +136,8 @@ async def test_units_beyond_the_queue_are_refused(postgres_server: PostgresServe
             started.release()
             assert go_on.wait(10)
 
-        tasks = [asyncio.create_task(store.write(hold)) for _ in range(9)]
-        for _ in range(8):
+        tasks = [asyncio.create_task(store.write(hold)) for _ in range(WRITERS + 1)]
+        for _ in range(WRITERS):
             assert await asyncio.to_thread(started.acquire, timeout=10)
         with pytest.raises(WireError, match="wait already") as raised:
             await store.write(lambda uow: uow.mark("a"))
@@ -189,7 +190,8 @@ async def test_a_server_that_became_a_standby_is_left(
             uow._connection.execute("SET LOCAL transaction_read_only = on")
         uow.mark("a")
 
-    await postgres.write(lambda uow: uow.mark("the session is not new"))
+    for _ in range(WRITERS):  # each session in turn, so that none is new
+        await postgres.write(lambda uow: uow.mark("not new"))
     if failures == 1:
         await postgres.write(unit)
     else:

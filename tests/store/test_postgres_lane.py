@@ -11,6 +11,7 @@ import pytest
 from adapter.domain.errors import WireError
 from adapter.service.ports import UnitOfWork
 from adapter.settlement import Account, Changes, Entry
+from adapter.store import postgres_lane
 from adapter.store.postgres import PostgresStore
 from adapter.store.postgres_unit import PostgresUnit
 from tests.store.samples import offer
@@ -43,6 +44,12 @@ class Append:
             return seq, int(number)
 
         return await self._store.write(unit)
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no group end early because the machine is slow."""
+    monkeypatch.setattr(postgres_lane, "GROUP_S", 60)
 
 
 @pytest.fixture

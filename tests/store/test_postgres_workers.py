@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from adapter.service.ports import Store
+from adapter.settlement.order_rows import ClearedEpoch, cleared_key
 from adapter.store.audit import audit_database
 from adapter.store.postgres import PostgresStore
 from tests.fakes.command_line import p2ptrade
 from tests.fakes.postgres import PostgresServer
-from tests.store.child_postgres import BATCH, COMMANDS, LEASE_MS, open_ledger
+from tests.store.child_postgres import BATCH, COMMANDS, LEASE_MS, fill_book, open_ledger
 from tests.store.samples import outbox_row
+from tests.unit.settlement.world import EPOCH
 
 ROOT = Path(__file__).parents[2]
 ROWS = 200
@@ -49,14 +51,18 @@ def workers(url: str, task: str, count: int) -> Iterator[list[subprocess.Popen[s
         for process in running:
             assert line_of(process) == "ready"
         for process in running:
-            assert process.stdin is not None
-            process.stdin.write("\n")
-            process.stdin.flush()
+            go_on(process)
         try:
             yield running
         finally:
             for process in running:
                 process.kill()
+
+
+def go_on(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
 
 
 def line_of(process: subprocess.Popen[str]) -> str:
@@ -113,6 +119,22 @@ async def test_what_a_killed_process_had_claimed_is_sent_by_another(url: str) ->
     await store.close()
 
 
+async def test_what_a_killed_process_had_claimed_is_due_again_after_its_lease(url: str) -> None:
+    """Also when no process starts anew: under the same message id, so that the peer knows it."""
+    store = PostgresStore(url)
+    await queue(store, BATCH)
+    before = await store.read(lambda uow: uow.messages(f"t{n}" for n in range(BATCH)))
+    with workers(url, "hang", 1) as [process]:
+        claimed = {int(word) for word in line_of(process).split()}
+        assert await store.write(lambda uow: uow.claim_outbox(LEASE_MS, LEASE_MS, ROWS)) == []
+        process.kill()
+        process.wait()
+    again = await store.write(lambda uow: uow.claim_outbox(1 + LEASE_MS, LEASE_MS, ROWS))
+    assert {row.id for row in again} == claimed
+    assert {row.message_id for row in again} == {one.message_id for one in before}
+    await store.close()
+
+
 async def test_a_process_that_starts_leaves_the_claims_of_those_that_live(url: str) -> None:
     store = PostgresStore(url)
     queued = await queue(store, 3)
@@ -122,6 +144,28 @@ async def test_a_process_that_starts_leaves_the_claims_of_those_that_live(url: s
     late = await again.write(lambda uow: uow.claim_outbox(1 + LEASE_MS, LEASE_MS, 9))
     assert {row.id for row in late} == queued
     await again.close()
+    await store.close()
+
+
+async def test_processes_that_clear_an_epoch_at_once_clear_it_once(url: str) -> None:
+    store = PostgresStore(url)
+    await store.write(fill_book)
+    with workers(url, "clear", 4) as running:
+        for process in running:
+            assert line_of(process) == "due"  # all of them have seen it
+        for process in running:
+            go_on(process)
+        said = Counter(word for process in running for word in lines_of(process))
+    entries = await store.read(lambda uow: list(uow.ledger.entries(-1, 1_000)))
+    upkeep = [entry for entry in entries if b'"perform_upkeep"' in entry.body]
+    assert len(upkeep) == 1
+    assert said["done"] == 1
+    epoch = entries[-1].time_ms // EPOCH - 2
+    cleared = await store.read(lambda uow: uow.ledger.get(ClearedEpoch, cleared_key("main", epoch)))
+    assert cleared is not None
+    assert cleared.trades > 0
+    audit = audit_database(url)
+    assert audit.verdict.ok, audit.verdict.why
     await store.close()
 
 

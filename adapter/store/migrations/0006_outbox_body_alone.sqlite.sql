@@ -1,0 +1,1 @@
+-- Nothing here: the bond of a body to its row costs SQLite next to nothing. See the other dialect.
