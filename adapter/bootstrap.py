@@ -8,7 +8,9 @@ import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -23,6 +25,7 @@ from adapter.service.cosigner import Cosigner
 from adapter.service.dead_letters import DeadLetters
 from adapter.service.head_watch import HeadWatch
 from adapter.service.inbound import Inbound
+from adapter.service.journal_watch import JournalWatch, watched
 from adapter.service.ledger_host import LedgerHost
 from adapter.service.offer_check import offer_check
 from adapter.service.originate import Originator
@@ -32,6 +35,7 @@ from adapter.service.ports import Clock, Ids, Registry, Sender, Store
 from adapter.service.queries import Queries
 from adapter.service.rate import RateLimits
 from adapter.service.settle import settle_intent
+from adapter.service.siblings import ALONE, News, Siblings
 from adapter.service.signing import MessageSigner
 from adapter.service.timers import Timers
 from adapter.service.unit import Units
@@ -43,6 +47,7 @@ from adapter.store.ledger_memory import MemoryLedger
 from adapter.store.sqlite import SqliteStore
 from adapter.transport.address_guard import AddressGuard
 from adapter.transport.clock import SystemClock
+from adapter.transport.executors import NEEDS_DASK, dask_cluster, process_pool
 from adapter.transport.http_sender import HttpSender
 from adapter.transport.ids import RandomIds
 from adapter.transport.key_cache import CachedRegistry
@@ -52,6 +57,9 @@ from adapter.transport.registry_dedi import DediRegistry
 from adapter.transport.registry_lookup import LookupRegistry
 from adapter.transport.registry_static import StaticRegistry
 from adapter.transport.verifier import SlicingVerifier
+
+if TYPE_CHECKING:
+    from adapter.transport.clearing_pool import ClearingPool
 
 _log = logging.getLogger(__name__)
 
@@ -69,16 +77,19 @@ class Node:
     dead_letters: DeadLetters
     contracts: ContractCalls | None
     """None where the contract layer is not hosted."""
+    journal: JournalWatch
     cosigner: Cosigner | None
     """Only where the contract layer is hosted by another node."""
     outbound: Outbound
     timers: Timers
     waiters: Waiters
+    siblings: Siblings
     registry_records: StaticRegistry | None
     """The records this node serves to others, if it is a registry."""
     genesis: Mapping[str, Any] | None
     _closing: "_Closing"
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _listening: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Open the ledger if it is new and begin to send and to tick."""
@@ -89,8 +100,11 @@ class Node:
             asyncio.create_task(self.outbound.run(), name="outbox"),
             asyncio.create_task(self.timers.run(), name="timers"),
         ]
+        if self.contracts is not None:
+            self._tasks.append(asyncio.create_task(self.journal.run(), name="journal"))
         if self.cosigner is not None:
             self._tasks.append(asyncio.create_task(self.cosigner.run(), name="cosigner"))
+        self._listening = asyncio.create_task(self.siblings.run(self._hear), name="news")
 
     async def _learn_key_end(self) -> None:
         """Let no signature outlive our key, as far as the registry says when that ends."""
@@ -102,16 +116,33 @@ class Node:
         else:
             self.parts.signer.ends_at(record.valid_until_ms)
 
+    def _hear(self, news: News) -> None:
+        """Let those look who wait for what another process has done."""
+        if news.is_help_wanted:
+            self.outbound.wake()
+        if news.transaction_ids is None:
+            self.waiters.notify_all()
+        for transaction_id in news.transaction_ids or ():
+            self.waiters.notify(transaction_id)
+        if self.contracts is not None:
+            self.contracts.heads.notify()
+
     async def stop(self) -> None:
         """Finish what is under way; what is unsent stays in the outbox."""
         self.timers.stop()
+        self.journal.stop()
         if self.cosigner is not None:
             self.cosigner.stop()
         await self.outbound.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.siblings.stop()
+        if self._listening is not None:
+            await asyncio.gather(self._listening, return_exceptions=True)
         await self.parts.store.close()
         await self._closing.http.close()
         self._closing.verifier.close()
+        if self._closing.clearing is not None:
+            await asyncio.to_thread(self._closing.clearing.close)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +170,7 @@ def build_node(settings: Settings, ports: Ports = Ports()) -> Node:  # frozen
     seed = read_seed(settings.node.seed_file)
     refuse_sample_seed(seed, on_loopback=settings.node.bind.is_loopback)
     signer = Signer(settings.node.subscriber_id, settings.node.key_id, seed)
+    clearing = _clearing(settings)
     parts = NodeParts(
         me=Identity(settings.node.subscriber_id, settings.node.base_url.rstrip("/")),
         roles=frozenset(settings.node.roles),
@@ -152,10 +184,13 @@ def build_node(settings: Settings, ports: Ports = Ports()) -> Node:  # frozen
         schemas=Schemas(load_bundle()),
         rules_for=rules.for_peer,
         allow_http=on_loopback or rules.allow_http,
+        clear_books=clearing,
     )
     host = ports.ledger_host or _ledger_host(settings, parts, http)
-    cosigner = None if host is None else Cosigner(parts, host)
-    return _assemble(settings, parts, ports.sender or http, cosigner, _Closing(http, verifier))
+    siblings = _siblings(settings)
+    cosigner = None if host is None else Cosigner(parts, host, siblings)
+    closing = _Closing(http, verifier, clearing)
+    return _assemble(settings, parts, ports.sender or http, (siblings, cosigner), closing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,17 +199,20 @@ class _Closing:
 
     http: HttpSender
     verifier: SlicingVerifier
+    clearing: "ClearingPool | None"
 
 
 def _assemble(
     settings: Settings,
     parts: NodeParts,
     sender: Sender,
-    cosigner: Cosigner | None,
+    others: tuple[Siblings, Cosigner | None],
     closing: _Closing,
 ) -> Node:
+    siblings, cosigner = others
     waiters = Waiters()
-    units = Units(parts, settle_intent)
+    journal = JournalWatch(parts.store)
+    units = Units(parts, watched(journal, settle_intent))
     outbound = Outbound(
         OutboundParts(
             store=parts.store,
@@ -186,20 +224,22 @@ def _assemble(
             random_below=secrets.randbelow,
             rules_for=settings.protocol.for_peer,
             on_end=units.row_ended,
+            told=waiters.notify,
             allow_http=parts.allow_http,
         )
     )
 
     heads = HeadWatch(parts.store)
 
-    def committed(transaction_id: str) -> None:
+    def committed(transaction_id: str, *, is_step: bool = False) -> None:
         outbound.wake()
-        waiters.notify(transaction_id)
+        waiters.notify(transaction_id, is_step=is_step)
         heads.notify()
+        siblings.tell(transaction_id, is_help_wanted=outbound.is_full)
 
     contracts = None
     if _hosts(settings):
-        contracts = ContractCalls(parts, units, committed, heads, MemoryLedger)
+        contracts = ContractCalls(parts, units, committed, heads, journal, MemoryLedger)
     rates = RateLimits(lambda peer: settings.protocol.for_peer(peer).rate_limit_per_s)
     return Node(
         settings=settings,
@@ -212,10 +252,14 @@ def _assemble(
         ),
         dead_letters=DeadLetters(parts.store, parts.clock, committed),
         contracts=contracts,
+        journal=journal,
         cosigner=cosigner,
         outbound=outbound,
-        timers=Timers(parts, units, contracts, committed, settings.protocol.inbox_retention_ms),
+        timers=Timers(
+            parts, units, contracts, committed, settings.protocol.inbox_retention_ms, siblings
+        ),
         waiters=waiters,
+        siblings=siblings,
         registry_records=_served_records(settings, parts),
         genesis=_genesis(settings),
         _closing=closing,
@@ -246,6 +290,32 @@ def _store(settings: Settings) -> Store:
         msg = f"database.url: {NEEDS_EXTRA}"
         raise SettingsError(msg) from None
     return PostgresStore(url.url)
+
+
+def _siblings(settings: Settings) -> Siblings:
+    url = settings.database.url
+    if url.path is not None:
+        return ALONE
+    from adapter.store.postgres_siblings import PostgresSiblings  # needs an extra
+
+    return PostgresSiblings(url.url)
+
+
+def _clearing(settings: Settings) -> "ClearingPool | None":
+    """Return what clears large books outside of this process, if anything does."""
+    section = settings.contracts.clearing
+    if section.executor == "inline":
+        return None
+    from adapter.transport.clearing_pool import ClearingPool  # needs NumPy
+
+    opened = partial(process_pool, section.workers)
+    if section.executor == "dask":
+        if find_spec("distributed") is None:
+            msg = f"contracts.clearing.executor = dask: {NEEDS_DASK}"
+            raise SettingsError(msg)
+        assert section.scheduler is not None
+        opened = partial(dask_cluster, section.scheduler)
+    return ClearingPool(opened, section.workers, section.from_orders)
 
 
 def _registry(settings: Settings, clock: Clock, sender: HttpSender) -> Registry:

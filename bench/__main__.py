@@ -1,24 +1,28 @@
-"""`python -m bench [NAME...] [--json] [--write] [--rounds N]`."""
+"""`python -m bench [NAME...] [--json] [--write] [--rounds N]`, or `python -m bench load --help`."""
 
 import argparse
 import json
 import sys
 
-from bench import clear, settle, start, store, validate
+from bench import clear, load, receive, settle, start, store, trade, validate
 from bench.harness import to_text
 from bench.report import PAGE, write_page
 
 BENCHMARKS = {
     "validate": validate.run,
+    "receive": receive.run,
     "start": start.run,
     "clear": clear.run,
     "settle": settle.run,
     "store": store.run,
+    "trade": trade.run,
 }
 
 
 def main() -> int:
     """Run the named benchmarks, all of them without a name."""
+    if sys.argv[1:2] == ["load"]:  # it has settings of its own
+        return load.main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
     parser.add_argument("--json", action="store_true", help="one JSON object per line")

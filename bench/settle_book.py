@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from adapter.settlement import accounts
-from adapter.settlement.agreement_rows import TradeSide
+from adapter.settlement.agreement_terms import TradeSide
 from adapter.settlement.apply import execute, genesis_command
 from adapter.settlement.epoch_settlement import NO_CAP, Balances, Grid, Orders, Trades
 from adapter.settlement.journal import seal
 from adapter.settlement.order_rows import Market, Order, TimeInForce
 from adapter.settlement.rows import User, UserState, UserType
-from adapter.settlement.state import Account, Changes, Row, RowChange
+from adapter.settlement.state import Account, Changes, LedgerStore, Row, RowChange
 from adapter.settlement.units import Rates, cash_hold
 from adapter.store.ledger_sqlite import SqliteLedger
 from adapter.store.migrate import migrate_sqlite
@@ -147,8 +147,14 @@ def stored(path: Path, balances: list[Account], rows: list[Row]) -> None:
     """Write a ledger with these balances and rows as its second entry."""
     connection = open_writer(path)
     migrate_sqlite(connection)
-    ledger = SqliteLedger(connection)
     connection.control("BEGIN IMMEDIATE")
+    fill(SqliteLedger(connection), balances, rows)
+    connection.control("COMMIT")
+    connection.close()
+
+
+def fill(ledger: LedgerStore, balances: list[Account], rows: list[Row]) -> None:
+    """Write the two entries inside the caller's transaction."""
     execute(ledger, genesis_command(GENESIS, ledger="host"), "admin", NOON_MS)
     head = ledger.head()
     assert head is not None
@@ -157,8 +163,6 @@ def stored(path: Path, balances: list[Account], rows: list[Row]) -> None:
     ledger.write(
         Changes(balances, [], [RowChange(None, row) for row in rows], seal(fields, [], []))
     )
-    connection.control("COMMIT")
-    connection.close()
 
 
 def stored_book(path: Path, orders: int) -> None:

@@ -1,7 +1,7 @@
 """Cold start of the command line, and many files in one run, as whole processes.
 
-Baseline of all: a Python that imports the full application, which is what a command line that did
-not look after its imports would pay each time.
+Baseline of these: a Python that imports the full application, which is what a command line that did
+not look after its imports would pay each time. Then the start of a node: `restart`.
 """
 
 import subprocess
@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from bench import restart
 from bench.harness import Candidate, compared, interleaved
 
 ROOT = Path(__file__).parents[1]
@@ -42,6 +43,7 @@ def run(rounds: int) -> dict[str, Any]:
         {"case": name, **compared(figures[name], figures[BASELINE], MILLISECONDS)}
         for name in commands
     ]
+    cases += restart.cases(rounds)
     headline = {key: value for key, value in cases[0].items() if key != "case"}
     return {"name": "start", "unit": "milliseconds", **headline, "cases": cases}
 

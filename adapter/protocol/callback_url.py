@@ -8,10 +8,14 @@ URL differently. Source: protocol specification, section 14, rules 1 and 2; qual
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from adapter.domain.errors import WireError
 from adapter.domain.participants import Participant
 
+CACHED_URLS = 1_024
+MAX_CACHED_URL = 256
+"""Characters; with the number above it bounds what a peer can make a node keep."""
 MAX_URL = 2_048
 """Characters. Source: section 14."""
 
@@ -22,6 +26,7 @@ _URL = re.compile(
 )
 _DOTS = re.compile(r"(?:^|/)\.{1,2}(?:/|$)")
 _FORBIDDEN_IN_PATH = re.compile(r"%(?:2e|2f|5c)|//|\\", re.IGNORECASE)
+_LABEL = re.compile(r"[a-z0-9_-]{1,63}")
 _NUMERIC_LABEL = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)", re.IGNORECASE)
 _DOTTED = re.compile(r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(?:\.(?!$)|$)){4}")
 _DEFAULT_PORT = {"http": 80, "https": 443}
@@ -91,6 +96,12 @@ def parse_url(url: str, *, path: str) -> Target:
     Raises:
         WireError: CTX_INVALID_FIELD.
     """
+    if len(url) <= MAX_CACHED_URL:
+        return _parsed(url, path)
+    return _parse(url, path)
+
+
+def _parse(url: str, path: str) -> Target:
     if len(url) > MAX_URL:
         why = f"it is longer than {MAX_URL} characters"
         raise _refused(why, path)
@@ -111,6 +122,10 @@ def parse_url(url: str, *, path: str) -> Target:
     return Target(scheme, host, port, way)
 
 
+_parsed = lru_cache(maxsize=CACHED_URLS)(_parse)
+"""Peers name the same few URLs in message after message; a refusal is not kept."""
+
+
 def _host(text: str) -> str | None:
     """Return the host in lower case and IDNA form; None for odd spellings of an address."""
     if text.startswith("["):
@@ -120,7 +135,7 @@ def _host(text: str) -> str | None:
     except UnicodeError:
         return None
     labels = host.removesuffix(".").split(".")
-    if not all(re.fullmatch(r"[a-z0-9_-]{1,63}", label) for label in labels):
+    if not all(map(_LABEL.fullmatch, labels)):
         return None
     if _NUMERIC_LABEL.fullmatch(labels[-1]) and not _DOTTED.fullmatch(host):
         return None  # decimal, octal, hexadecimal or short forms that a resolver takes as IPv4

@@ -200,6 +200,7 @@ class _Parser:
 
 
 _MISSING = object()
+_PREFIXES = ("", "beckn:", "schema:", "beckn:schema:")
 
 
 def _compare(sign: str, left: object, right: object) -> bool:
@@ -229,7 +230,10 @@ def _follow(value: Any, segments: Sequence[str]) -> Any:
     for segment in segments:
         if not isinstance(value, Mapping):
             return _MISSING
-        value = next((v for k, v in value.items() if _plain(k) == segment), _MISSING)
+        spelled = [name for prefix in _PREFIXES if (name := f"{prefix}{segment}") in value]
+        if len(spelled) > 1:  # the one that stands first
+            spelled = [name for name in value if _plain(name) == segment]
+        value = value[spelled[0]] if spelled else _MISSING
     return value
 
 

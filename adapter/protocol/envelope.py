@@ -4,7 +4,8 @@ Reading checks everything about the context that can be judged without keys and 
 Source: protocol specification, section 3 and R10.
 """
 
-from collections.abc import Generator, Iterator, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ VERSION = "2.0.0"
 """The only accepted version; it does not tell dialects apart."""
 
 _IDS = ("transaction_id", "message_id")
+_VISIBLE = re.compile(r"[!-~]{1,128}")
 _SPELLINGS = (
     ("transaction_id", "transactionId"),
     ("message_id", "messageId"),
@@ -91,7 +93,11 @@ class Envelope:
 
 
 def make_envelope(
-    body: Mapping[str, Any], raw: bytes, action: Action, times: tuple[int, int | None]
+    body: Mapping[str, Any],
+    raw: bytes,
+    action: Action,
+    times: tuple[int, int | None],
+    digest: str | None = None,
 ) -> Envelope:
     """Return the envelope of a body whose context was checked.
 
@@ -100,6 +106,7 @@ def make_envelope(
         raw: its bytes.
         action: the action of the path.
         times: timestamp and ttl in ms, as `check_context` returned them.
+        digest: that of `raw`, if it is known already.
     """
     error, rest = take_error(body) if action.is_callback else (None, body)
     return Envelope(
@@ -108,7 +115,7 @@ def make_envelope(
         message=rest.get("message") or {},
         error=error,
         raw=raw,
-        digest=body_digest(raw),
+        digest=digest or body_digest(raw),
         timestamp_ms=times[0],
         ttl_ms=times[1],
     )
@@ -143,8 +150,9 @@ def check_context(
     Raises:
         WireError: CTX_ codes of section 3.
     """
-    for problem in context_problems(context, action, me=me, latest_ms=now_ms + skew_ms):
-        raise problem
+    problems = context_problems(context, action, me=me, latest_ms=now_ms + skew_ms)
+    if problems:
+        raise problems[0]
     ttl = context.get("ttl")
     return parse_instant(context["timestamp"]), None if ttl is None else parse_duration(ttl)
 
@@ -155,8 +163,8 @@ def context_problems(
     *,
     me: str | None = None,
     latest_ms: int | None = None,
-) -> Iterator[WireError]:
-    """Give every static rule that a context breaks, in the order in which a node judges them.
+) -> list[WireError]:
+    """Return every static rule that a context breaks, in the order in which a node judges them.
 
     Args:
         context: the context as received.
@@ -164,68 +172,72 @@ def context_problems(
         me: the receiving node's subscriber id; None for a file, which is addressed to nobody.
         latest_ms: latest instant that a timestamp may name; None when no clock counts.
     """
+    found: list[WireError] = []
     for one, other in _SPELLINGS:
-        if one in context and other in context:
+        if other in context and one in context:
             msg = f"{one} is also written {other}"
-            yield _invalid(msg, other)
-    yield from _version_and_action(context, action)
+            found.append(_invalid(msg, other))
+    _version_and_action(context, action, found)
     for name in _IDS:
-        yield from _visible_id(context, name)
-    yield from _parties(context, action, me)
-    yield from _times(context, latest_ms)
+        _visible_id(context, name, found)
+    _parties(context, action, me, found)
+    _times(context, latest_ms, found)
+    return found
 
 
-def _version_and_action(context: Mapping[str, Any], action: Action) -> Iterator[WireError]:
-    version = yield from _text(context, "version")
+def _version_and_action(context: Mapping[str, Any], action: Action, found: list[WireError]) -> None:
+    version = _text(context, "version", found)
     if version not in {None, VERSION}:
         msg = f"version is {str(version)[:40]!r}, expected {VERSION!r}"
-        yield WireError("CTX_VERSION_UNSUPPORTED", msg, path="$.context.version")
-    named = yield from _text(context, "action")
+        found.append(WireError("CTX_VERSION_UNSUPPORTED", msg, path="$.context.version"))
+    named = _text(context, "action", found)
     if named not in {None, action.value}:
         msg = f"action is {str(named)[:40]!r}, the path says {action.value!r}"
-        yield WireError("CTX_ACTION_MISMATCH", msg, path="$.context.action")
+        found.append(WireError("CTX_ACTION_MISMATCH", msg, path="$.context.action"))
 
 
-def _parties(context: Mapping[str, Any], action: Action, me: str | None) -> Iterator[WireError]:
-    yield from _visible_id(context, "bap_id")
+def _parties(
+    context: Mapping[str, Any], action: Action, me: str | None, found: list[WireError]
+) -> None:
+    _visible_id(context, "bap_id", found)
     if context.get("bap_uri") in (None, ""):
         msg = "bap_uri is missing, callbacks need it"
-        yield WireError("CTX_CALLBACK_URL_MISSING", msg, path="$.context.bap_uri")
+        found.append(WireError("CTX_CALLBACK_URL_MISSING", msg, path="$.context.bap_uri"))
     else:
-        yield from _text(context, "bap_uri")
+        _text(context, "bap_uri", found)
     if action is not Action.DISCOVER or "bpp_id" in context:
-        yield from _visible_id(context, "bpp_id")
+        _visible_id(context, "bpp_id", found)
     if action is not Action.DISCOVER or "bpp_uri" in context:
-        uri = yield from _text(context, "bpp_uri")
+        uri = _text(context, "bpp_uri", found)
         if uri is not None and not is_absolute_http(uri):
             msg = f"bpp_uri {uri[:40]!r} is not an absolute http(s) URL"
-            yield WireError("CTX_INVALID_BPP_URI", msg, path="$.context.bpp_uri")
+            found.append(WireError("CTX_INVALID_BPP_URI", msg, path="$.context.bpp_uri"))
     mine = "bap_id" if action.is_callback else "bpp_id"
     if me is not None and context.get(mine, me) != me:
         msg = f"{mine} is {str(context[mine])[:40]!r}, this node is {me!r}"
-        yield _invalid(msg, mine)
+        found.append(_invalid(msg, mine))
 
 
-def _times(context: Mapping[str, Any], latest_ms: int | None) -> Iterator[WireError]:
-    timestamp = yield from _text(context, "timestamp")
+def _times(context: Mapping[str, Any], latest_ms: int | None, found: list[WireError]) -> None:
+    timestamp = _text(context, "timestamp", found)
     if timestamp is not None:
         try:
             timestamp_ms = parse_instant(timestamp)
         except (ValueError, OverflowError):
             msg = f"timestamp {timestamp[:40]!r} is not RFC 3339 with offset"
-            yield _invalid(msg, "timestamp")
+            found.append(_invalid(msg, "timestamp"))
         else:
             if latest_ms is not None and timestamp_ms > latest_ms:
                 msg = f"timestamp {timestamp} lies in the future"
-                yield _invalid(msg, "timestamp")
+                found.append(_invalid(msg, "timestamp"))
     if context.get("ttl") is None:
         return
-    ttl = yield from _text(context, "ttl")
+    ttl = _text(context, "ttl", found)
     try:
         parse_duration("PT1S" if ttl is None else ttl)
     except ValueError:
         msg = f"ttl {str(ttl)[:40]!r} is not an ISO 8601 duration above zero, such as PT30S"
-        yield _invalid(msg, "ttl")
+        found.append(_invalid(msg, "ttl"))
 
 
 def is_absolute_http(uri: str) -> bool:
@@ -237,29 +249,27 @@ def is_absolute_http(uri: str) -> bool:
     return True
 
 
-def _text(context: Mapping[str, Any], name: str) -> Generator[WireError, None, str | None]:
-    """Return a text that is not empty; None after giving what is wrong with it."""
+def _text(context: Mapping[str, Any], name: str, found: list[WireError]) -> str | None:
+    """Return a text that is not empty; None after adding what is wrong with it."""
     value = context.get(name)
+    if isinstance(value, str) and value:
+        return value
     if value is None:
         other = dict(_SPELLINGS).get(name)
         hint = f"; {other} is its name in another dialect" if other in context else ""
         msg = f"{name} is missing{hint}"
-        yield WireError("CTX_MISSING_FIELD", msg, path=f"$.context.{name}")
-        return None
-    if not isinstance(value, str) or not value:
+        found.append(WireError("CTX_MISSING_FIELD", msg, path=f"$.context.{name}"))
+    else:
         msg = f"{name} must be a non-empty string"
-        yield _invalid(msg, name)
-        return None
-    return value
+        found.append(_invalid(msg, name))
+    return None
 
 
-def _visible_id(context: Mapping[str, Any], name: str) -> Iterator[WireError]:
-    value = yield from _text(context, name)
-    if value is None:
-        return
-    if len(value) > 128 or not all("!" <= char <= "~" for char in value):
+def _visible_id(context: Mapping[str, Any], name: str, found: list[WireError]) -> None:
+    value = _text(context, name, found)
+    if value is not None and _VISIBLE.fullmatch(value) is None:
         msg = f"{name} must be 1 to 128 visible ASCII characters"
-        yield _invalid(msg, name)
+        found.append(_invalid(msg, name))
 
 
 def _invalid(message: str, name: str) -> WireError:

@@ -108,7 +108,7 @@ class FlowChecks:
 
     def _evaluate(self, index: int, flow: Flow, read: ReadFormula) -> FlowCheck:
         found = self._values.of(read, flow.prosumer)
-        unbound = {value: None for value in found.values() if isinstance(value, Unbound)}
+        unbound = {value: None for value in found.values() if type(value) is Unbound}
         if unbound:
             return FlowCheck(index, replace(flow, unbound=tuple(unbound)), read, None)
         bound = cast(dict[Reference, Value], found)
@@ -117,7 +117,8 @@ class FlowChecks:
             amount = self._money(value)
         except FormulaError as error:
             return FlowCheck(index, flow, read, error)
-        return FlowCheck(index, replace(flow, amount=amount), read, None)
+        payer, payee, text = flow.payer, flow.payee, flow.formula
+        return FlowCheck(index, Flow(payer, payee, text, amount, (), flow.prosumer), read, None)
 
     def _money(self, value: object) -> Money:
         if not isinstance(value, Fraction):

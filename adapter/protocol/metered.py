@@ -5,7 +5,6 @@ The delivery has passed its schema. Source: contract specification, sections 7.4
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -22,13 +21,10 @@ OVER = frozenset({"COMPLETED", "FAILED"})
 
 def instant(value: object) -> int | None:
     """Return a date-time in milliseconds; None for anything else."""
-    return _instant(value) if isinstance(value, str) and len(value) <= MAX_INSTANT else None
-
-
-@lru_cache(maxsize=4096)
-def _instant(text: str) -> int | None:
+    if not isinstance(value, str) or len(value) > MAX_INSTANT:
+        return None
     try:
-        return parse_instant(text)
+        return parse_instant(value)
     except ValueError:
         return None
 

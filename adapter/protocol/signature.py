@@ -11,6 +11,7 @@ import binascii
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from nacl.bindings import crypto_core_ed25519_is_valid_point
 from nacl.exceptions import BadSignatureError
@@ -23,6 +24,8 @@ THREE_FIELDS = "(created) (expires) digest"
 FOUR_FIELDS = THREE_FIELDS + " request-signature"
 DIGEST_LABELS = ("BLAKE-512=", "BLAKE2b-512=")
 """Two spellings of one hash; the first is what we send."""
+CACHED_KEYS = 4_096
+"""Public keys kept ready for use."""
 MAX_HEADER_BYTES = 2048
 MAX_LIFETIME_S = 3600
 """Longest accepted `expires - created`, so that replay memory is bounded."""
@@ -75,6 +78,9 @@ class Signer:
         self.subscriber_id = subscriber_id
         self.key_id = key_id
         self._key = SigningKey(seed)
+        self._start = (
+            f'Signature keyId="{subscriber_id}|{key_id}|ed25519",algorithm="ed25519",created="'
+        )
 
     @property
     def public_key(self) -> bytes:
@@ -106,10 +112,14 @@ class Signer:
         signature = base64.b64encode(self.sign_bytes(text)).decode()
         fields = THREE_FIELDS if request_signature is None else FOUR_FIELDS
         return (
-            f'Signature keyId="{self.subscriber_id}|{self.key_id}|ed25519",algorithm="ed25519",'
-            f'created="{created_s}",expires="{expires_s}",headers="{fields}",'
+            f'{self._start}{created_s}",expires="{expires_s}",headers="{fields}",'
             f'signature="{signature}"'
         )
+
+
+def own_signature_value(header: str) -> str:
+    """Return the signature value of a header that `Signer.header` made."""
+    return header[:-1].rpartition('signature="')[2]
 
 
 def parse_header(value: str, *, answer: bool = False) -> SignatureHeader:
@@ -178,6 +188,7 @@ def candidate_strings(
     body: bytes,
     references: Iterable[str] = (),
     labels: Iterable[str] = DIGEST_LABELS,
+    digest: str | None = None,
 ) -> Iterator[bytes]:
     """Yield the signing strings to try in turn (check 10).
 
@@ -187,8 +198,9 @@ def candidate_strings(
         references: for a header of four fields, the signature values and whole headers of every
             attempt of the request that this answers.
         labels: accepted spellings of the digest.
+        digest: that of the body, if it is known already.
     """
-    digest = body_digest(body)
+    digest = digest or body_digest(body)
     lasts = [None] if header.headers == THREE_FIELDS else list(references)
     for label in labels:
         for last in lasts:
@@ -203,13 +215,20 @@ def candidate_strings(
 
 def verify_bytes(public_key: bytes, message: bytes, signature: bytes) -> bool:
     """Return whether the Ed25519 signature holds; False for keys that are no good points."""
-    if not is_good_public_key(public_key):
+    key = _verify_key(public_key)
+    if key is None:
         return False
     try:
-        VerifyKey(public_key).verify(message, signature)
+        key.verify(message, signature)
     except BadSignatureError:
         return False
     return True
+
+
+@lru_cache(maxsize=CACHED_KEYS)
+def _verify_key(public_key: bytes) -> VerifyKey | None:
+    """Return the key if it is a good one; to find that out takes as long as a check with it."""
+    return VerifyKey(public_key) if is_good_public_key(public_key) else None
 
 
 def is_good_public_key(public_key: bytes) -> bool:

@@ -13,6 +13,7 @@ from adapter.service.delivery_news import news_of
 from adapter.service.event_feed import Position, event_page
 from adapter.service.evidence import with_signers_key
 from adapter.service.head_watch import HeadWatch
+from adapter.service.journal_watch import JournalWatch
 from adapter.service.parts import NodeParts
 from adapter.service.past import PastStates, ScratchLedger
 from adapter.service.ports import UnitOfWork
@@ -79,9 +80,11 @@ class ContractCalls:
         units: Units,
         committed: Callable[[str], None],
         heads: HeadWatch,
+        watch: JournalWatch,
         empty_ledger: Callable[[], ScratchLedger],
     ) -> None:
         """Take the node's parts, whom to tell of a commit, and what makes a scratch ledger."""
+        self._watch = watch
         self._parts = parts
         self._units = units
         self._committed = committed
@@ -126,8 +129,10 @@ class ContractCalls:
 
         Raises:
             ContractError: refused; nothing changed.
-            WireError: NET_DOWNSTREAM_UNAVAILABLE, a key in the registry is needed and not there.
+            WireError: NET_DOWNSTREAM_UNAVAILABLE, a key in the registry is needed and not there,
+                or the journal is damaged.
         """
+        self._watch.check()
         complete = await with_signers_key(self._parts, command, actor)
 
         def unit(uow: UnitOfWork) -> Receipt:
@@ -237,7 +242,12 @@ class ContractCalls:
             raise ContractError("EPOCH_NOT_ENDED", str(error)) from None
 
     async def do_due(self) -> None:
-        """Take the steps that time has made due: expiry, recording, settlement, then anchoring."""
+        """Take the steps that time has made due: expiry, recording, settlement, then anchoring.
+
+        On a journal that is damaged nothing is due.
+        """
+        if self._watch.fault is not None:
+            return
         now_ms = self._parts.clock.now_ms()
         for command in await self._parts.store.read(lambda uow: _due(uow, now_ms)):
             await self._do(command)
@@ -267,7 +277,14 @@ class ContractCalls:
         self, uow: UnitOfWork, command: Command, actor: str, on_behalf_of: str | None
     ) -> Receipt:
         now_ms = self._parts.clock.now_ms()
-        receipt = execute(uow.ledger, command, actor, now_ms, on_behalf_of=on_behalf_of)
+        receipt = execute(
+            uow.ledger,
+            command,
+            actor,
+            now_ms,
+            on_behalf_of=on_behalf_of,
+            clear_books=self._parts.clear_books,
+        )
         if not receipt.replayed:
             self._tell(uow, receipt.events, now_ms)
         return receipt

@@ -44,6 +44,19 @@ class Hosts:
             if not host.holders and not host.failures:
                 del self._hosts[name]
 
+    def is_called(self, name: str) -> bool:
+        """Return whether a host has messages under way, or failed the last time."""
+        return name in self._hosts
+
+    def room(self, name: str, now_ms: int) -> int:
+        """Return how many more messages a called host may get: none while its circuit is open."""
+        host = self._hosts[name]
+        if host.failures < OPEN_AFTER:
+            return max(HOST_LIMIT - host.holders, 0)
+        if host.holders or now_ms < host.retry_ms <= now_ms + PAUSE_MS:
+            return 0
+        return 1  # the trial
+
     def pause_until_ms(self, name: str, now_ms: int) -> int | None:
         """Return until when a held host is to be left alone, None when it may be called now.
 

@@ -1,15 +1,16 @@
 """The one pipeline that every signed message takes.
 
     web/network  1 HTTP
-    here         2 parse, context   3 signature, signer   4 known message   5 context against state
-                 6 schema           7 rules               9 unit of work   10 signed answer
+    here         2 parse, context   3 signature, signer   5 callback URL   6 schema   7 rules
+                 9 unit of work, which begins with 4 known message, 5 context against state
+                10 signed answer
 
 The first stage that refuses ends it. Stages 1 to 7 store nothing; the unit of work stores the
 message, its effects and its answer together. Source: protocol specification, section 8.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from adapter.domain.errors import WireError
@@ -22,6 +23,7 @@ from adapter.protocol.actions import Action
 from adapter.protocol.callback_url import check_callback_url
 from adapter.protocol.contract import CONTRACT_PATH
 from adapter.protocol.contract_view import contract_of
+from adapter.protocol.digest import body_digest
 from adapter.protocol.discover import wish_of
 from adapter.protocol.envelope import Envelope, check_context, is_judgeable, make_envelope
 from adapter.protocol.policy import check_policy
@@ -33,13 +35,16 @@ from adapter.protocol.signature import (
     check_times,
     missing_signature,
     parse_header,
+    signature_value,
 )
 from adapter.service.inbound_reply import Headers, InboundReply, values_of
 from adapter.service.parts import NodeParts, PeerRules
-from adapter.service.placing import ROLES_OF, Place, Places
+from adapter.service.placing import ROLES_OF, Places
+from adapter.service.ports import UnitOfWork
 from adapter.service.rate import RateLimits
 from adapter.service.trust import trusted_signer
-from adapter.service.unit import Arrival, Units
+from adapter.service.unit import Arrival, Taken, Units
+from adapter.service.waiters import Committed, is_decided
 
 ABOUT_A_CONTRACT = frozenset(Action) - {
     Action.DISCOVER,
@@ -57,7 +62,7 @@ class Inbound:
     """Receives messages for one node."""
 
     def __init__(
-        self, parts: NodeParts, units: Units, committed: Callable[[str], None], rates: RateLimits
+        self, parts: NodeParts, units: Units, committed: Committed, rates: RateLimits
     ) -> None:
         """Take the node's parts, its units of work, and whom to tell about a commit.
 
@@ -117,24 +122,52 @@ class Inbound:
             msg = f"the signer is {signer_id}, the context says {envelope.sender.subscriber_id}"
             raise WireError("AUT_UNAUTHORIZED_ACTION", msg[:300], path="$.context")
         self._rates.count(signer_id, self._parts.clock.now_ms())
-        place = await self._parts.store.read(lambda uow: self._places.place(uow, envelope))
-        if place.known is None:
-            await self._check_callback_url(envelope)
-            self._check_content(envelope, rules)
+        stored = await self._stored_or_refused(envelope, rules)
+        if stored is not None:
+            return stored
         arrival = Arrival(
             envelope=envelope,
             authorization=message.authorization,
             received_us=received_us,
             ack_profile=rules.ack_profile,
             reject_replay=rules.replay == "reject",
-            operator=await self._operator(place, envelope),
+            operator=await self._operator(envelope),
         )
-        writes = arrival.reject_replay or place.undelivered is not None
-        if place.known is not None and not writes:
+        taken, is_step = await self._parts.store.write(lambda uow: self._stored(uow, arrival))
+        self._committed(taken.transaction_id, is_step=is_step)
+        return taken.answer
+
+    def _stored(self, uow: UnitOfWork, arrival: Arrival) -> tuple[Taken, bool]:
+        """Take a message in its unit of work; return also whether our trade is still undecided."""
+        taken = self._units.take(uow, arrival)
+        if not arrival.envelope.action.is_callback or NodeRole.BAP not in self._parts.roles:
+            return taken, False
+        trade = uow.trade(Side.BAP, taken.transaction_id)  # at hand, this unit has just had it
+        return taken, trade is not None and not is_decided(trade)
+
+    async def _stored_or_refused(
+        self, envelope: Envelope, rules: PeerRules
+    ) -> Acknowledgement | None:
+        """Run stages 5 to 7 on a message; return its stored answer if a repeat fails in them.
+
+        Stage 4 counts before them, but it needs the database, and nearly every message passes
+        them all: then the unit of work looks for a known message and nothing is read here. Only
+        a message that is about to be refused is looked for first.
+
+        Raises:
+            WireError: the first refusal in the order of the stages.
+        """
+        try:
+            await self._check_callback_url(envelope)
+            self._check_content(envelope, rules)
+        except WireError:
+            place = await self._parts.store.read(lambda uow: self._places.place(uow, envelope))
+            if place.known is None:
+                raise
+            if rules.replay == "reject" or place.undelivered is not None:
+                return None  # there is something to write
             return Acknowledgement(place.known.http_status, place.known.reply)
-        answer = await self._parts.store.write(lambda uow: self._units.take(uow, arrival))
-        self._committed(place.transaction_id)
-        return answer
+        return None
 
     # Stage 2
 
@@ -163,7 +196,7 @@ class Inbound:
         if rules.domains and domain not in rules.domains:
             msg = f"domain {str(domain)[:40]!r} is not one of {', '.join(rules.domains)}"
             raise WireError("AUT_DOMAIN_NOT_ALLOWED", msg, path="$.context.domain")
-        return make_envelope(body, message.body, message.action, times), None
+        return make_envelope(body, message.body, message.action, times, message.digest), None
 
     def _rules(self, envelope: Envelope | None) -> PeerRules:
         return self._parts.rules_for("" if envelope is None else envelope.sender.subscriber_id)
@@ -178,30 +211,34 @@ class Inbound:
         Raises:
             WireError: AUT_ codes, NET_DOWNSTREAM_UNAVAILABLE.
         """
-        signer_id = await self._signer(message, "authorization", envelope, rules)
-        if values_of(message.headers, b"x-gateway-authorization"):
+        signer_id = await self._signer(message, message.authorizations, envelope, rules)
+        gateways = values_of(message.headers, b"x-gateway-authorization")
+        if gateways:
             message.by_gateway = True
-            await self._signer(message, "x-gateway-authorization", envelope, rules)
+            await self._signer(message, gateways, envelope, rules)
             message.by_gateway = False
         return signer_id
 
     async def _signer(
-        self, message: "_Message", name: str, envelope: Envelope | None, rules: PeerRules
+        self, message: "_Message", values: list[str], envelope: Envelope | None, rules: PeerRules
     ) -> str:
-        values = values_of(message.headers, name.encode())
         if not values:
             raise missing_signature()
         if len(values) > 1:
+            name = "x-gateway-authorization" if message.by_gateway else "authorization"
             msg = f"exactly one {name} header is expected"
             raise WireError("AUT_SIGNATURE_INVALID", msg)
         header = parse_header(values[0])
+        if not message.by_gateway:
+            message.signature = header.signature
         if header.headers == FOUR_FIELDS and not message.action.is_callback:
             msg = "a request signs (created) (expires) digest"
             raise WireError("AUT_SIGNATURE_INVALID", msg)
         now_ms = self._parts.clock.now_ms()
         check_times(header, now_ms=now_ms, skew_ms=rules.clock_skew_ms)
         references = await self._references(header, envelope)
-        strings = candidate_strings(header, message.body, references, rules.digest_labels)
+        labels = rules.digest_labels
+        strings = candidate_strings(header, message.body, references, labels, message.digest)
         record = await trusted_signer(
             self._parts.registry, self._parts.verifier, header, list(strings), now_ms=now_ms
         )
@@ -268,23 +305,20 @@ class Inbound:
             msg = "the order carries no EnergyContractP2PTrade, this node trades nothing else"
             path = f"{CONTRACT_PATH}['@type']"
             raise WireError("SCH_TYPE_NOT_SUPPORTED", msg, path=path)
-        check_findings(check_message(action, body, time_zone=rules.time_zone))
+        check_findings(check_message(action, body, time_zone=rules.time_zone, errors_only=True))
         check_findings(check_policy(rules.policy, action, body))
 
-    async def _operator(self, place: Place, envelope: Envelope) -> Peer | None:
-        """Return where a request to this BPP cascades to."""
+    async def _operator(self, envelope: Envelope) -> Peer | None:
+        """Return where a request to this BPP would cascade to; None if that cannot be found."""
         operator_id = self._parts.grid_operator
-        if operator_id is None or place.side is not Side.BPP or envelope.action.is_callback:
+        if operator_id is None or envelope.action.is_callback:
             return None
         if operator_id == self._parts.me.subscriber_id:
             return self._parts.me.as_bpp
         records = await self._parts.registry.records(operator_id)
         now_ms = self._parts.clock.now_ms()
         record = next((one for one in records if one.usable(now_ms)), None)
-        if record is None:
-            msg = f"the registry lists no usable record of {operator_id}"
-            raise WireError("NET_DOWNSTREAM_UNAVAILABLE", msg)
-        return Peer(operator_id, record.url)
+        return None if record is None else Peer(operator_id, record.url)
 
     # Stage 10
 
@@ -304,12 +338,14 @@ class Inbound:
     def _signed(
         self, message: "_Message", answer: Acknowledgement, extra: list[tuple[bytes, bytes]]
     ) -> InboundReply:
-        values = values_of(message.headers, b"authorization")
-        rules = self._parts.rules_for(message.sender or "")
-        header = self._parts.signer.answer_header(
-            answer.body, values, lifetime_ms=rules.signature_lifetime_ms
-        )
-        if header is not None:
+        signature = message.signature or signature_value(message.authorizations)
+        if signature is not None:
+            rules = self._parts.rules_for(message.sender or "")
+            header = self._parts.signer.header(
+                answer.body,
+                lifetime_ms=rules.signature_lifetime_ms,
+                request_signature=signature,
+            )
             extra.append((b"signature", header.encode()))
         return InboundReply(answer.status, extra, answer.body)
 
@@ -323,6 +359,10 @@ class _Message:
         self.body = body
         self.ids = MessageIds()
         self.sender: str | None = None
+        self.digest = body_digest(body)
+        self.authorizations = values_of(headers, b"authorization")
+        self.signature: str | None = None
+        """Of the one readable Authorization header, once it was read."""
         self.by_gateway = False
         """The gateway's signature is being judged."""
 
@@ -332,7 +372,7 @@ class _Message:
 
     @property
     def authorization(self) -> str:
-        return values_of(self.headers, b"authorization")[0]
+        return self.authorizations[0]
 
     def note(self, body: Mapping[str, Any]) -> None:
         """Keep the ids for the answer and the log, if they are readable."""

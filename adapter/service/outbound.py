@@ -1,46 +1,28 @@
 """The outbound drain: sends what the outbox holds until each peer has it.
 
-A unit of work writes a row; the drain claims it, signs it now, posts it, reads the answer and
-marks the row. At least once: a crash between sending and marking sends again, the receiver's
-inbox makes that harmless. What a row becomes is decided in `delivery`.
+A unit of work writes a row. The drain works in turns, each one unit of work: it writes back the
+rows whose attempts have ended, claims rows that are due, and signs them; then they are posted.
+While a turn is being committed, what ends meanwhile gathers for the next one. At least once: a
+crash between sending and marking sends again, the receiver's inbox makes that harmless.
 Source: architecture, section 5; protocol specification, section 10.
 """
 
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from adapter.domain.errors import WireError
-from adapter.protocol.acks import Verdict, read_answer
-from adapter.protocol.callback_url import check_callback_url
-from adapter.protocol.signature import (
-    FOUR_FIELDS,
-    candidate_strings,
-    check_times,
-    parse_header,
-    signature_value,
-)
 from adapter.service import delivery
-from adapter.service.delivery import RandomBelow, Step
-from adapter.service.hosts import Hosts
-from adapter.service.ports import (
-    Answer,
-    Clock,
-    Registry,
-    Sender,
-    SendError,
-    Store,
-    UnitOfWork,
-    Verifier,
-)
-from adapter.service.records import OutboxKind, OutboxRow
-from adapter.service.signing import MessageSigner
-from adapter.service.trust import trusted_signer
+from adapter.service.attempt import AttemptParts, Attempts, PeerRules, log_fields
+from adapter.service.delivery import Step
+from adapter.service.hosts import HOST_LIMIT, Hosts
+from adapter.service.ports import Store, UnitOfWork
+from adapter.service.records import OutboxKind, OutboxRow, Share
+from adapter.service.waiters import Committed, tell_nobody
 
 PARALLEL = 64
 """Messages claimed at once, to all hosts together."""
@@ -48,12 +30,14 @@ LEASE_MS = 30_000
 """How long a claim lasts; after a crash the row is due again that much later."""
 START_WITHIN_MS = 15_000
 """A claimed row that waited longer is given back: an attempt takes up to 10 s of the lease."""
+WRITE_BACK_S = 0.02
+"""How long an ended attempt may wait for a turn that has more to do, such as the next message of
+its trade: a turn is a commit. A crash meanwhile sends once more, as one a moment earlier would."""
 POLL_S = 1.0
 """Covers a lost wake-up. Source: architecture, section 5."""
 STOP_S = 5.0
 """How long a stop waits for messages under way. Source: architecture, section 10."""
 BUSY_HOST_WAIT_MS = 1_000
-REGISTRY_WAIT_MS = 5_000
 
 _log = logging.getLogger(__name__)
 
@@ -65,52 +49,20 @@ peer's reason, if it gave one. Plain delivery is no end. Like every unit it may 
 """
 
 
-class PeerRules(Protocol):
-    """Settings of one peer that matter here."""
-
-    @property
-    def callback_signature(self) -> str:
-        """Return plain, bound or bound_header."""
-        ...
-
-    @property
-    def digest_labels(self) -> Sequence[str]:
-        """Return the accepted digest labels."""
-        ...
-
-    @property
-    def clock_skew_ms(self) -> int:
-        """Return how far ahead a peer's clock may be."""
-        ...
-
-    @property
-    def signature_lifetime_ms(self) -> int:
-        """Return how long our signatures last."""
-        ...
-
-    @property
-    def require_ack_signature(self) -> bool:
-        """Return whether an answer counts only with a valid signature."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
-class OutboundParts:
-    """What the drain works with."""
+class OutboundParts(AttemptParts):
+    """What the drain works with: what an attempt needs, and where rows are kept."""
 
     store: Store
-    registry: Registry
-    sender: Sender
-    verifier: Verifier
-    signer: MessageSigner
-    clock: Clock
-    random_below: RandomBelow
-    """For the jitter of waits."""
-    rules_for: Callable[[str], PeerRules]
-    """By subscriber id."""
     on_end: OnEnd
-    allow_http: bool = False
-    """Whether peers may be called by plain http."""
+    told: Committed = tell_nobody
+    """Hears of each row that was written back, for those who wait for its answer."""
+
+
+class _Claimed(NamedTuple):
+    row: OutboxRow
+    header: str
+    """Authorization of the attempt to come."""
 
 
 class Outbound:
@@ -119,31 +71,46 @@ class Outbound:
     def __init__(self, parts: OutboundParts) -> None:
         """Take its parts; nothing runs before `run` or `drain_due`."""
         self._parts = parts
+        self._attempts = Attempts(parts)
         self._hosts = Hosts()
+        self._host_of: dict[str, str] = {}
+        """By peer, of those that have messages under way or had failures."""
         self._woken = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
+        self._ended: list[Step] = []
+        """Not written back yet."""
         self._stopping = False
+        self._turns = asyncio.Lock()
+        self._write_back: asyncio.TimerHandle | None = None
+        """Wakes the drain for what has ended, unless something else does before."""
 
     def wake(self) -> None:
         """Tell the drain that rows may have become due; called after a commit."""
         self._woken.set()
+
+    @property
+    def is_full(self) -> bool:
+        """Return whether what becomes due now has to wait for others, or for another process."""
+        return self._stopping or len(self._running) >= PARALLEL
 
     async def run(self) -> None:
         """Send due rows until stopped."""
         while not self._stopping:
             self._woken.clear()
             try:
-                await self._start_due()
+                await self._turn()
             except WireError as error:
                 _log.warning("outbox cannot be read", extra={"code": error.code})
+                await asyncio.sleep(POLL_S)  # whatever wakes the drain finds the same
             except Exception:  # the drain must not end while the node runs
                 _log.exception("fault while the outbox was read")
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), POLL_S)
+                async with asyncio.timeout(POLL_S):
+                    await self._woken.wait()
 
     async def drain_due(self) -> None:
         """Send everything that is due now, and what becomes due meanwhile; for tests and tools."""
-        while await self._start_due() or self._running:
+        while await self._turn() or self._running or self._ended:
             if self._running:
                 await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
 
@@ -151,40 +118,139 @@ class Outbound:
         """Claim no more and wait for what is under way; the rest stays in the outbox."""
         self._stopping = True
         self.wake()
+        async with self._turns:  # what it has claimed is under way
+            pass
         if self._running:
             _, left = await asyncio.wait(self._running, timeout=grace_s)
             for task in left:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
+        try:
+            await self._turn()
+        except WireError as error:
+            _log.warning("outbox cannot be written", extra={"code": error.code})
 
-    async def _start_due(self) -> int:
-        """Claim what is due and start sending it; return how many rows were claimed."""
-        free = PARALLEL - len(self._running)
-        if free <= 0 or self._stopping:
-            return 0
-        now_ms = self._parts.clock.now_ms()
-        rows = await self._parts.store.write(
-            lambda uow: list(uow.claim_outbox(now_ms, LEASE_MS, free))
-        )
-        for row in rows:
-            task = asyncio.create_task(self._handle(row, now_ms))
-            self._running.add(task)
-            task.add_done_callback(self._finished)
-        return len(rows)
+    async def _turn(self) -> int:
+        """Write back what has ended, claim what is due, start sending; return how many."""
+        async with self._turns:
+            ended, self._ended = self._ended, []
+            if self._write_back is not None:
+                self._write_back.cancel()
+                self._write_back = None
+            free = 0 if self._stopping else PARALLEL - len(self._running)
+            if not ended and free <= 0:
+                return 0
+            now_ms = self._parts.clock.now_ms()
+            claimed = await self._written(ended, free, now_ms)
+            for one in claimed:
+                self._host_of[one.row.peer] = host = urlsplit(one.row.url).netloc
+                task = asyncio.create_task(self._handle(one, host, now_ms))
+                self._running.add(task)
+                task.add_done_callback(self._finished)
+            return len(claimed)
+
+    async def _written(self, ended: list[Step], free: int, now_ms: int) -> Sequence[_Claimed]:
+        """Run a turn's unit of work and return what it claimed.
+
+        Raises:
+            WireError: the store takes nothing now; what has ended is kept for another turn.
+        """
+        share = self._share(now_ms)
+
+        def turn(uow: UnitOfWork) -> list[_Claimed]:
+            for step in ended:
+                self._mark(uow, step)
+            if free <= 0:
+                return []
+            rows = uow.claim_outbox(now_ms, LEASE_MS, free, share)
+            return [self._claimed(uow, row) for row in rows]
+
+        try:
+            claimed = await self._parts.store.write(turn)
+        except WireError as error:
+            if error.transient:
+                self._ended[:0] = ended
+                raise
+            await self._one_by_one(ended)
+            return []
+        except Exception:
+            if not ended:
+                raise
+            await self._one_by_one(ended)
+            return []
+        for step in ended:
+            self._tell(step)
+            _log.info("outbox row is %s", step.row.state.value, extra=log_fields(step.row))
+        return claimed
+
+    def _tell(self, step: Step) -> None:
+        self._parts.told(step.row.transaction_id, is_step=not step.ended)
+
+    async def _one_by_one(self, ended: Sequence[Step]) -> None:
+        """Write rows back each on its own: one that cannot be must not hold up the others.
+
+        It stays claimed and becomes due again when its lease ends.
+        """
+        for step in ended:
+            try:
+                await self._parts.store.write(lambda uow, step=step: self._mark(uow, step))  # type: ignore[misc]
+            except Exception:
+                _log.exception("outbox row was not written back", extra=log_fields(step.row))
+            else:
+                self._tell(step)
+
+    def _mark(self, uow: UnitOfWork, step: Step) -> None:
+        """Write a row back and, when it has ended, tell the trade in the same unit of work."""
+        uow.save_outbox(step.row)
+        if step.ended:
+            self._parts.on_end(uow, step.row, step.error, step.without_callback)
+
+    def _claimed(self, uow: UnitOfWork, row: OutboxRow) -> _Claimed:
+        """Sign a row that was claimed.
+
+        A bound callback refers to the header of its request and may come before our own answer is
+        read, so it is kept before the request goes out; perhaps one that then does not go out.
+        """
+        header = self._attempts.signed(row)
+        if row.kind is not OutboxKind.CALLBACK:
+            uow.add_attempt(row.message_id, row.action, header)
+        return _Claimed(row, header)
+
+    def _share(self, now_ms: int) -> Share:
+        """Return how many messages of each peer its host can take now: the others stay unclaimed.
+
+        So messages to a slow or dead host hold HOST_LIMIT of the PARALLEL at most.
+        """
+        known = self._host_of.items()
+        self._host_of = {peer: host for peer, host in known if self._hosts.is_called(host)}
+        room = {peer: self._hosts.room(host, now_ms) for peer, host in self._host_of.items()}
+        return Share(HOST_LIMIT, room)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
+        held_up = len(self._running) >= PARALLEL
         self._running.discard(task)
-        self.wake()
+        if held_up or self._stopping:
+            self.wake()
+        elif self._write_back is None and not self._woken.is_set():
+            loop = asyncio.get_running_loop()
+            self._write_back = loop.call_later(WRITE_BACK_S, self.wake)
         if not task.cancelled() and (error := task.exception()) is not None:
             # The row stays claimed and becomes due again when its lease ends.
             _log.error("outbox row was not handled", exc_info=error)
 
-    async def _handle(self, row: OutboxRow, claimed_ms: int) -> None:
-        """Take one claimed row a step further and write it back."""
-        host = urlsplit(row.url).netloc
+    async def _handle(self, claimed: _Claimed, host: str, claimed_ms: int) -> None:
+        """Take one claimed row a step further."""
+        row, header = claimed
         async with self._hosts.slot(host):
-            step = self._not_now(row, host, claimed_ms) or await self._attempt(row, host)
-        await self._mark(step)
+            step = self._not_now(row, host, claimed_ms)
+            if step is None:
+                tried = await self._attempts.make(row, header)
+                self._count(host, tried.reached)
+                step = tried.step
+            had_room = self._hosts.room(host, claimed_ms) > 0
+        self._ended.append(step)
+        if not had_room:  # others may wait in the outbox for this slot
+            self.wake()
 
     def _not_now(self, row: OutboxRow, host: str, claimed_ms: int) -> Step | None:
         """Return what becomes of a row that must not be tried at this moment."""
@@ -196,154 +262,11 @@ class Outbound:
         paused_ms = self._hosts.pause_until_ms(host, now_ms)
         return None if paused_ms is None else delivery.postponed(row, paused_ms)
 
-    async def _attempt(self, row: OutboxRow, host: str) -> Step:
-        """Check the peer, sign, send, and return what becomes of the row."""
-        refusal = await self._peer_refusal(row)
-        if refusal is not None:
-            return refusal
-        header = self._signed(row)
-        if row.kind is not OutboxKind.CALLBACK:
-            # A bound callback refers to it, and may come before our own answer is read.
-            await self._parts.store.write(
-                lambda uow: uow.add_attempt(row.message_id, row.action, header)
-            )
-        clock = self._parts.clock
-        tried = replace(row, attempts=row.attempts + 1, sent_us=clock.now_us())
-        begun_ns = time.monotonic_ns()  # the clock may be moved meanwhile
-        headers = {"authorization": header, "content-type": "application/json"}
-        try:
-            answer = await self._parts.sender.post(row.url, row.body, headers)
-        except SendError as error:
-            self._hosts.failed(host, clock.now_ms())
-            tried = replace(tried, took_us=_since_us(begun_ns))
-            return self._unanswered(tried, error)
-        tried = replace(tried, took_us=_since_us(begun_ns), http_status=answer.status)
-        return await self._answered(tried, host, answer, header)
-
-    async def _peer_refusal(self, row: OutboxRow) -> Step | None:
-        """Return what becomes of a row whose peer may not be called now; None when it may."""
-        parts = self._parts
-        now_ms = parts.clock.now_ms()
-        try:
-            records = await parts.registry.records(row.peer)
-        except WireError:
-            return delivery.postponed(row, now_ms + REGISTRY_WAIT_MS)
-        try:
-            if not any(record.usable(now_ms) for record in records):
-                code = "AUT_KEY_EXPIRED_OR_REVOKED" if records else "AUT_SUBSCRIBER_NOT_FOUND"
-                text = f"the registry lists no usable key of {row.peer}"
-                return delivery.impossible(row, WireError(code, text))
-            is_callback = row.kind is OutboxKind.CALLBACK
-            check_callback_url(
-                row.url.rpartition("/")[0],
-                records,
-                now_ms=now_ms,
-                allow_http=parts.allow_http,
-                path="$.context.bap_uri" if is_callback else "$.context.bpp_uri",
-                record_type="BAP" if is_callback else "BPP",
-            )
-        except WireError as error:
-            return delivery.impossible(row, error)
-        return None
-
-    def _signed(self, row: OutboxRow) -> str:
-        """Return a fresh Authorization header; a callback may be bound to its request."""
-        rules = self._parts.rules_for(row.peer)
-        reference = None
-        if row.kind is OutboxKind.CALLBACK and row.request_authorization is not None:
-            if rules.callback_signature == "bound":
-                reference = signature_value([row.request_authorization])
-            elif rules.callback_signature == "bound_header":
-                reference = row.request_authorization
-        return self._parts.signer.header(
-            row.body, lifetime_ms=rules.signature_lifetime_ms, request_signature=reference
-        )
-
-    def _unanswered(self, row: OutboxRow, error: SendError) -> Step:
-        if error.permanent:
-            refusal = WireError("CTX_INVALID_FIELD", f"{row.peer} may not be called: {error}")
-            return delivery.impossible(row, refusal)
-        return self._silent(row, str(error))
-
-    def _silent(self, row: OutboxRow, why: str) -> Step:
-        return delivery.after_silence(
-            row,
-            why,
-            now_ms=self._parts.clock.now_ms(),
-            random_below=self._parts.random_below,
-        )
-
-    async def _answered(
-        self, row: OutboxRow, host: str, answer: Answer, authorization: str
-    ) -> Step:
-        parts = self._parts
-        verdict = read_answer(answer.status, answer.headers, answer.body)
-        self._count(host, answer.status)
-        signature = await self._answer_signature(row, answer, authorization)
-        row = replace(row, ack_signature=signature)
-        self._warn(row, verdict)
-        if signature != "valid" and parts.rules_for(row.peer).require_ack_signature:
-            return self._silent(row, f"the signature of the answer is {signature}")
-        return delivery.after_answer(
-            row, verdict, now_ms=parts.clock.now_ms(), random_below=parts.random_below
-        )
-
-    def _count(self, host: str, status: int) -> None:
-        if status >= 500:
-            self._hosts.failed(host, self._parts.clock.now_ms())
-        else:
+    def _count(self, host: str, reached: bool | None) -> None:
+        if reached:
             self._hosts.succeeded(host)
-
-    async def _answer_signature(self, row: OutboxRow, answer: Answer, authorization: str) -> str:
-        """Return valid, invalid or missing."""
-        value = answer.headers.get("signature")
-        reference = signature_value([authorization])
-        if not value or reference is None:
-            return "missing"
-        parts, rules = self._parts, self._parts.rules_for(row.peer)
-        now_ms = parts.clock.now_ms()
-        try:
-            header = parse_header(value, answer=True)
-            check_times(header, now_ms=now_ms, skew_ms=rules.clock_skew_ms)
-            if header.subscriber_id != row.peer or header.headers != FOUR_FIELDS:
-                return "invalid"
-            strings = candidate_strings(header, answer.body, [reference], rules.digest_labels)
-            await trusted_signer(
-                parts.registry, parts.verifier, header, list(strings), now_ms=now_ms
-            )
-        except WireError:
-            return "invalid"
-        return "valid"
-
-    def _warn(self, row: OutboxRow, verdict: Verdict) -> None:
-        if not verdict.understood:
-            _log.warning("answer of unknown shape", extra=_fields(row))
-        if row.ack_signature != "valid":
-            _log.warning("signature of the answer is %s", row.ack_signature, extra=_fields(row))
-
-    async def _mark(self, step: Step) -> None:
-        """Write a row back and, when it has ended, tell the trade in the same unit of work."""
-
-        def unit(uow: UnitOfWork) -> None:
-            uow.save_outbox(step.row)
-            if step.ended:
-                self._parts.on_end(uow, step.row, step.error, step.without_callback)
-
-        await self._parts.store.write(unit)
-        _log.info("outbox row is %s", step.row.state.value, extra=_fields(step.row))
+        elif reached is not None:
+            self._hosts.failed(host, self._parts.clock.now_ms())
 
 
-def _since_us(begun_ns: int) -> int:
-    return (time.monotonic_ns() - begun_ns) // 1_000
-
-
-def _fields(row: OutboxRow) -> dict[str, Any]:
-    return {
-        "transaction_id": row.transaction_id,
-        "message_id": row.message_id,
-        "action": row.action,
-        "peer": row.peer,
-        "code": row.code,
-        "http_status": row.http_status,
-        "attempts": row.attempts,
-    }
+__all__ = ["OnEnd", "Outbound", "OutboundParts", "PeerRules"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from adapter.domain.parties import NodeRole
 from adapter.protocol.decision import Identity
@@ -10,6 +10,9 @@ from adapter.protocol.policy import Policy
 from adapter.protocol.schemas import Schemas
 from adapter.service.ports import Clock, Ids, Registry, Store, Verifier
 from adapter.service.signing import MessageSigner
+
+if TYPE_CHECKING:
+    from adapter.settlement.sharding import ClearBooks
 
 
 class PeerRules(Protocol):
@@ -89,6 +92,8 @@ class NodeParts:
     rules_for: Callable[[str], PeerRules]
     allow_http: bool
     """Plain http peers may be called."""
+    clear_books: "ClearBooks | None" = None
+    """Where large books are cleared; None: in this process."""
 
     @property
     def cascades(self) -> bool:

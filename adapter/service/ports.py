@@ -11,7 +11,7 @@ from adapter.domain.offers import Offer
 from adapter.domain.participants import Participant
 from adapter.domain.parties import Side
 from adapter.domain.trade import Trade
-from adapter.service.records import Asked, InboxRow, LoggedMessage, OutboxRow
+from adapter.service.records import ALL, Asked, InboxRow, LoggedMessage, OutboxRow, Share
 from adapter.settlement import LedgerStore, SignedRoot
 
 T = TypeVar("T")
@@ -133,11 +133,14 @@ class UnitOfWork(Protocol):
         """Return the newest outbox row of a message."""
         ...
 
-    def claim_outbox(self, now_ms: int, lease_ms: int, limit: int) -> Sequence[OutboxRow]:
+    def claim_outbox(
+        self, now_ms: int, lease_ms: int, limit: int, share: Share = ALL
+    ) -> Sequence[OutboxRow]:
         """Claim due rows, oldest first, at most one per (peer, transaction).
 
         A row is due when it is DUE and `next_ms` has come, or CLAIMED with a lease that ended. A
-        row behind an earlier unsent row of its (peer, transaction) waits.
+        row behind an earlier unsent row of its (peer, transaction) waits, and so does one whose
+        peer has had its share.
         """
         ...
 

@@ -1,7 +1,7 @@
 """Rows that a node keeps beside its trades: inbox, outbox, open requests, message log."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -82,6 +82,24 @@ class OutboxRow:
     """When the last attempt began."""
     took_us: int | None = None
     """How long the last attempt took."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How many messages of each peer a claim may take."""
+
+    each: int
+    """Of a peer that `left` does not name."""
+    left: Mapping[str, int] = field(default_factory=dict)
+    """By peer; zero takes none."""
+
+    def of(self, peer: str) -> int:
+        """Return how many messages of one peer may be taken."""
+        return self.left.get(peer, self.each)
+
+
+ALL = Share(1 << 30)
+"""As many as there are."""
 
 
 class AskedState(StrEnum):

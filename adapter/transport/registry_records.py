@@ -92,7 +92,10 @@ def record_from(participant: Participant) -> dict[str, Any]:
 
 def best_first(participants: Iterable[Participant], now_ms: int) -> list[Participant]:
     """Return participants, usable ones first, the newest of them first."""
-    return sorted(participants, key=lambda one: (not one.usable(now_ms), -(one.valid_from_ms or 0)))
+    found = list(participants)
+    if len(found) < 2:
+        return found
+    return sorted(found, key=lambda one: (not one.usable(now_ms), -(one.valid_from_ms or 0)))
 
 
 def _text(record: Mapping[str, Any], name: str, default: str | None = None) -> str:

@@ -5,6 +5,7 @@ Source: protocol specification, section 6; interfaces, section 4.
 """
 
 import logging
+import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -100,7 +101,7 @@ class StaticRegistry:
 
 def _stamp(file: Path) -> _Stamp | None:
     try:
-        status = file.stat()
+        status = os.stat(file)  # noqa: PTH116 - a third cheaper, and asked twice per message
     except OSError:
         return None
     return status.st_mtime_ns, status.st_size, status.st_ino

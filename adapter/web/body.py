@@ -39,16 +39,24 @@ def check_content_headers(headers: Sequence[tuple[bytes, bytes]], max_bytes: int
     Raises:
         RequestError: 413 or 415, SCH_INVALID_FORMAT.
     """
-    types = _values(headers, b"content-type")
-    media = [value.partition(b";")[0].strip().lower() for value in types]
-    if media not in ([], [b"application/json"]):
-        raise _refusal(415, "Content-Type is not application/json")
-    encodings = _values(headers, b"content-encoding")
-    if any(value.strip().lower() not in (b"", b"identity") for value in encodings):
-        raise _refusal(415, "Content-Encoding is not identity")
-    for value in _values(headers, b"content-length"):
-        if not value.isdigit() or len(value) > 12 or int(value) > max_bytes:
+    given = [(key.lower(), value) for key, value in headers]
+    media = [value for key, value in given if key == b"content-type"]
+    if media and media != [b"application/json"]:
+        _check_media(media)
+    for key, value in given:
+        if key == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
+            raise _refusal(415, "Content-Encoding is not identity")
+    for key, value in given:
+        if key == b"content-length" and (
+            not value.isdigit() or len(value) > 12 or int(value) > max_bytes
+        ):
             raise _too_long(max_bytes)
+
+
+def _check_media(types: Sequence[bytes]) -> None:
+    media = [value.partition(b";")[0].strip().lower() for value in types]
+    if media != [b"application/json"]:
+        raise _refusal(415, "Content-Type is not application/json")
 
 
 async def read_body(
@@ -97,10 +105,6 @@ async def _read(receive: AsgiReceive, max_bytes: int) -> bytes:
             return bytes(parts)
         message = await receive()
     raise DisconnectedError
-
-
-def _values(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
-    return [value for key, value in headers if key.lower() == name]
 
 
 def _too_long(max_bytes: int) -> RequestError:

@@ -66,12 +66,14 @@ def operations_router(node: Node, metrics: Metrics) -> APIRouter:
 
 
 async def readiness(node: Node) -> dict[str, str]:
-    """Return `ok` or what is wrong for database, key and registry."""
+    """Return `ok` or what is wrong for database, key, registry and the hosted journal."""
     checks: dict[str, Check] = {
         "database": lambda: _database(node),
         "key": lambda: _key(node),
         "registry": lambda: _registry(node),
     }
+    if node.contracts is not None:
+        checks["journal"] = lambda: _journal(node)
     return {name: await _guarded(check) for name, check in checks.items()}
 
 
@@ -97,6 +99,10 @@ async def _key(node: Node) -> str:
     if listed <= {node.parts.signer.key_record["public_key"]}:
         return OK
     return "the registry file lists another public key for this node"
+
+
+async def _journal(node: Node) -> str:
+    return node.journal.fault or OK
 
 
 async def _registry(node: Node) -> str:

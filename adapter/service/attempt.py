@@ -1,0 +1,229 @@
+"""One attempt to deliver a message: may the peer be called, what it is sent, what its answer means.
+
+What becomes of the row is decided in `delivery`; when it is tried, in `outbound`.
+Source: protocol specification, sections 5, 7, 10 and 14.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from adapter.domain.errors import WireError
+from adapter.protocol.acks import Verdict, read_answer
+from adapter.protocol.callback_url import check_callback_url
+from adapter.protocol.signature import (
+    FOUR_FIELDS,
+    candidate_strings,
+    check_times,
+    own_signature_value,
+    parse_header,
+    signature_value,
+)
+from adapter.service import delivery
+from adapter.service.delivery import RandomBelow, Step
+from adapter.service.ports import Answer, Clock, Registry, Sender, SendError, Verifier
+from adapter.service.records import OutboxKind, OutboxRow
+from adapter.service.signing import MessageSigner
+from adapter.service.trust import trusted_signer
+
+REGISTRY_WAIT_MS = 5_000
+
+_log = logging.getLogger(__name__)
+
+
+class PeerRules(Protocol):
+    """Settings of one peer that matter here."""
+
+    @property
+    def callback_signature(self) -> str:
+        """Return plain, bound or bound_header."""
+        ...
+
+    @property
+    def digest_labels(self) -> Sequence[str]:
+        """Return the accepted digest labels."""
+        ...
+
+    @property
+    def clock_skew_ms(self) -> int:
+        """Return how far ahead a peer's clock may be."""
+        ...
+
+    @property
+    def signature_lifetime_ms(self) -> int:
+        """Return how long our signatures last."""
+        ...
+
+    @property
+    def require_ack_signature(self) -> bool:
+        """Return whether an answer counts only with a valid signature."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptParts:
+    """What an attempt needs."""
+
+    registry: Registry
+    sender: Sender
+    verifier: Verifier
+    signer: MessageSigner
+    clock: Clock
+    random_below: RandomBelow
+    """For the jitter of waits."""
+    rules_for: Callable[[str], PeerRules]
+    """By subscriber id."""
+    allow_http: bool
+    """Whether peers may be called by plain http."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What an attempt brought."""
+
+    step: Step
+    reached: bool | None
+    """Whether the host answered sensibly; None when it was not asked."""
+
+
+class Attempts:
+    """Attempts of one node."""
+
+    def __init__(self, parts: AttemptParts) -> None:
+        """Take what they need."""
+        self._parts = parts
+
+    def signed(self, row: OutboxRow) -> str:
+        """Return a fresh Authorization header; a callback may be bound to its request.
+
+        Pure but for the clock, so a unit of work may call it.
+        """
+        rules = self._parts.rules_for(row.peer)
+        reference = None
+        if row.kind is OutboxKind.CALLBACK and row.request_authorization is not None:
+            if rules.callback_signature == "bound":
+                reference = signature_value([row.request_authorization])
+            elif rules.callback_signature == "bound_header":
+                reference = row.request_authorization
+        return self._parts.signer.header(
+            row.body, lifetime_ms=rules.signature_lifetime_ms, request_signature=reference
+        )
+
+    async def make(self, row: OutboxRow, header: str) -> Tried:
+        """Send a row with a header of `signed` unless its peer may not be called."""
+        refusal = await self._peer_refusal(row)
+        if refusal is not None:
+            return Tried(refusal, reached=None)
+        clock = self._parts.clock
+        tried = replace(row, attempts=row.attempts + 1, sent_us=clock.now_us())
+        begun_ns = time.monotonic_ns()  # the clock may be moved meanwhile
+        headers = {"authorization": header, "content-type": "application/json"}
+        try:
+            answer = await self._parts.sender.post(row.url, row.body, headers)
+        except SendError as error:
+            tried = replace(tried, took_us=_since_us(begun_ns))
+            return Tried(self._unanswered(tried, error), reached=False)
+        verdict = read_answer(answer.status, answer.headers, answer.body)
+        tried = replace(
+            tried,
+            took_us=_since_us(begun_ns),
+            http_status=answer.status,
+            ack_signature=await self._answer_signature(row, answer, header),
+        )
+        return Tried(self._answered(tried, verdict), answer.status < 500)
+
+    async def _peer_refusal(self, row: OutboxRow) -> Step | None:
+        """Return what becomes of a row whose peer may not be called now; None when it may."""
+        parts = self._parts
+        now_ms = parts.clock.now_ms()
+        try:
+            records = await parts.registry.records(row.peer)
+        except WireError:
+            return delivery.postponed(row, now_ms + REGISTRY_WAIT_MS)
+        try:
+            if not any(record.usable(now_ms) for record in records):
+                code = "AUT_KEY_EXPIRED_OR_REVOKED" if records else "AUT_SUBSCRIBER_NOT_FOUND"
+                text = f"the registry lists no usable key of {row.peer}"
+                return delivery.impossible(row, WireError(code, text))
+            is_callback = row.kind is OutboxKind.CALLBACK
+            check_callback_url(
+                row.url.rpartition("/")[0],
+                records,
+                now_ms=now_ms,
+                allow_http=parts.allow_http,
+                path="$.context.bap_uri" if is_callback else "$.context.bpp_uri",
+                record_type="BAP" if is_callback else "BPP",
+            )
+        except WireError as error:
+            return delivery.impossible(row, error)
+        return None
+
+    def _unanswered(self, row: OutboxRow, error: SendError) -> Step:
+        if error.permanent:
+            refusal = WireError("CTX_INVALID_FIELD", f"{row.peer} may not be called: {error}")
+            return delivery.impossible(row, refusal)
+        return self._silent(row, str(error))
+
+    def _silent(self, row: OutboxRow, why: str) -> Step:
+        return delivery.after_silence(
+            row,
+            why,
+            now_ms=self._parts.clock.now_ms(),
+            random_below=self._parts.random_below,
+        )
+
+    def _answered(self, row: OutboxRow, verdict: Verdict) -> Step:
+        parts = self._parts
+        _warn(row, verdict)
+        if row.ack_signature != "valid" and parts.rules_for(row.peer).require_ack_signature:
+            return self._silent(row, f"the signature of the answer is {row.ack_signature}")
+        return delivery.after_answer(
+            row, verdict, now_ms=parts.clock.now_ms(), random_below=parts.random_below
+        )
+
+    async def _answer_signature(self, row: OutboxRow, answer: Answer, authorization: str) -> str:
+        """Return valid, invalid or missing."""
+        value = answer.headers.get("signature")
+        if not value:
+            return "missing"
+        reference = own_signature_value(authorization)
+        parts, rules = self._parts, self._parts.rules_for(row.peer)
+        now_ms = parts.clock.now_ms()
+        try:
+            header = parse_header(value, answer=True)
+            check_times(header, now_ms=now_ms, skew_ms=rules.clock_skew_ms)
+            if header.subscriber_id != row.peer or header.headers != FOUR_FIELDS:
+                return "invalid"
+            strings = candidate_strings(header, answer.body, [reference], rules.digest_labels)
+            await trusted_signer(
+                parts.registry, parts.verifier, header, list(strings), now_ms=now_ms
+            )
+        except WireError:
+            return "invalid"
+        return "valid"
+
+
+def log_fields(row: OutboxRow) -> dict[str, Any]:
+    """Return what a log record says of a row."""
+    return {
+        "transaction_id": row.transaction_id,
+        "message_id": row.message_id,
+        "action": row.action,
+        "peer": row.peer,
+        "code": row.code,
+        "http_status": row.http_status,
+        "attempts": row.attempts,
+    }
+
+
+def _warn(row: OutboxRow, verdict: Verdict) -> None:
+    if not verdict.understood:
+        _log.warning("answer of unknown shape", extra=log_fields(row))
+    if row.ack_signature != "valid":
+        _log.warning("signature of the answer is %s", row.ack_signature, extra=log_fields(row))
+
+
+def _since_us(begun_ns: int) -> int:
+    return (time.monotonic_ns() - begun_ns) // 1_000
