@@ -19,6 +19,8 @@ _SIDES = {
     Side.BAP: "The buyer's app (BAP)",
     Side.BPP: "The seller's platform (BPP)",
     Side.GRID_OPERATOR: "The grid operator",
+    Side.MARKET: "A market, towards one prosumer's app",
+    Side.MARKET_SESSION: "A market, towards its grid operator",
 }
 
 

@@ -170,7 +170,9 @@ def test_a_book_is_cleared() -> None:
     found = clear_book(orders)
     assert (found.price_micro, found.volume_micro_kwh) == (115_000, 3_000_000)
     assert found.fills_micro_kwh == [3_000_000, 3_000_000]
-    assert found.trades == [("a", "b", 3_000_000, 115_000)]
+    (trade,) = found.trades
+    assert (trade.sell_id, trade.buy_id) == ("a", "b")
+    assert (trade.quantity_micro_kwh, trade.price_micro) == (3_000_000, 115_000)
     assert clear_book(iter(orders), tick="0.01").price_micro == 110_000
     assert clear_book(orders, rule="seller_ask").trades[0].price_micro == 100_000
     assert clear_book([]).trades == []

@@ -28,7 +28,7 @@ from nacl.signing import SigningKey, VerifyKey
 from adapter.demo.folder import BPP, DemoFolder, DemoNode, write_folder
 from adapter.demo.network import new_ports
 from adapter.demo.processes import Processes
-from adapter.demo.script import Script
+from adapter.demo.purchase_script import PurchaseScript
 from adapter.domain.instants import EPOCH_MS, format_instant
 from adapter.protocol import strict_json
 from adapter.protocol.signature import Signer
@@ -192,7 +192,7 @@ class Live:
 
     folder: DemoFolder
     processes: Killable
-    script: Script
+    script: PurchaseScript
     mailbox: Mailbox
     http: httpx.Client
     keys: Mapping[str, SigningKey]
@@ -614,7 +614,7 @@ def live_network(path: Path) -> Iterator[Live]:
         for node in folder.nodes.values():
             processes.start(node)
         processes.wait_until_ready()
-        script = ends.enter_context(Script(folder, lambda who, what: None))
+        script = ends.enter_context(PurchaseScript(folder, lambda who, what: None))
         http = ends.enter_context(httpx.Client(timeout=WAIT_S + 10, trust_env=False))
         live = Live(folder, processes, script, mailbox, http, keys, clock)
         script.set_up()

@@ -184,8 +184,8 @@ async def open_network(
         cascades: the seller's platform has a grid operator.
         rules: the `protocol` section by subscriber id.
         databases: URL by subscriber id, where it is not a SQLite file.
-        changes: `buyer_cap`, `seller_cap`, `cash`, `allowance` as decimal strings; `ledger`,
-            settings of the contract layer.
+        changes: `buyer_cap`, `seller_cap`, `cash`, `allowance` as decimal strings; `currency` of
+            the allowance; `ledger`, settings of the contract layer.
     """
     clock, wire = FixedClock(), Wire()
     signers = signers_of(HOSTS)
@@ -280,7 +280,7 @@ async def _set_up(network: Network, operator: str, changes: Mapping[str, Any]) -
         on_behalf_of="bob",
         spender="network",
         value=changes.get("allowance", "20.00"),
-        asset="USD",
+        asset=changes.get("currency", "USD"),
     )
 
 

@@ -25,7 +25,8 @@ from adapter.demo.folder import (
 )
 from adapter.demo.network import new_ports
 from adapter.demo.processes import Processes
-from adapter.demo.script import Script, Window
+from adapter.demo.purchase_script import PurchaseScript
+from adapter.demo.session import Window
 from adapter.domain.instants import format_instant
 from adapter.store.audit import audit_sqlite
 from adapter.transport.node_client import NodeClient
@@ -53,7 +54,7 @@ class Run:
 
     folder: DemoFolder
     processes: Killable
-    script: Script
+    script: PurchaseScript
 
     def start_trade(self, window: Window) -> str:
         """Ask the buyer's app for the trade and return at once."""
@@ -154,7 +155,7 @@ def network(path: Path) -> Iterator[Run]:
         for node in folder.nodes.values():
             processes.start(node)
         processes.wait_until_ready()
-        with Script(folder, lambda who, what: None) as script:
+        with PurchaseScript(folder, lambda who, what: None) as script:
             script.set_up()
             yield Run(folder, processes, script)
 

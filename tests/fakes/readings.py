@@ -1,6 +1,7 @@
 """Meter readings, signed by the meters' keys."""
 
 import base64
+from collections.abc import Sequence
 from typing import Any
 
 from adapter.domain.instants import EPOCH_MS, parse_instant
@@ -15,11 +16,14 @@ async def submit_readings(
     count: int = 4,
     generated: str = "2.5",
     consumed: str = "2.5",
+    meters: Sequence[str] = (SELLER_METER, BUYER_METER),
 ) -> None:
-    """Submit readings of `count` quarter hours of the trade window, for both meters."""
+    """Submit readings of `count` quarter hours of the trade window, for both meters or some."""
     for index in range(first, first + count):
         start = parse_instant(START) + index * EPOCH_MS
-        for meter, made, used in ((SELLER_METER, generated, "0"), (BUYER_METER, "0", consumed)):
+        for meter in meters:
+            sells = meter == SELLER_METER
+            made, used = (generated, "0") if sells else ("0", consumed)
             data: dict[str, Any] = {
                 "meter_id": meter,
                 "start": start,

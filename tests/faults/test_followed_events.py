@@ -152,7 +152,7 @@ def check_ending(run: Run) -> None:
 def check_proven(run: Run, contract_id: str) -> None:
     """Both platforms countersign what the window's end has anchored; the proof holds."""
     grid = run.folder.nodes["grid_operator"]
-    with NodeClient(grid.base_url, signer=run.folder.bap_signer, clock=run.script._clock) as client:
+    with NodeClient(grid.base_url, signer=run.folder.bap_signer, clock=run.script.clock) as client:
 
         def countersigned() -> bool:
             roots = client.get("/contracts/roots")["roots"]
@@ -160,7 +160,7 @@ def check_proven(run: Run, contract_id: str) -> None:
 
         polled(countersigned, "nobody countersigned")
         url = f"{grid.base_url}/contracts/proofs/{contract_id}"
-        now_s = int(run.script._clock.now_ms() // 1_000)
+        now_s = int(run.script.clock.now_ms() // 1_000)
         header = run.folder.bap_signer.header(b"", created_s=now_s, expires_s=now_s + 60)
         bundle = httpx.get(url, headers={"Authorization": header})
     assert bundle.status_code == 200, bundle.text

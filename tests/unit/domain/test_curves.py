@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -115,3 +116,69 @@ def test_a_curve_in_order_never_falls_and_keeps_its_range(
     if low < high:
         assert values == sorted(values)
     assert all(found.min_export_kw <= value <= found.max_export_kw for value in values)
+
+
+# Clipping
+
+
+@st.composite
+def any_curve(draw: st.DrawFn) -> OfferCurve:
+    """Return a rising curve with steps and flat stretches, both ways."""
+    count = draw(st.integers(1, 6))
+    prices = sorted(draw(st.lists(st.integers(0, 12), min_size=count, max_size=count)))
+    powers = sorted(draw(st.lists(st.integers(-9, 9), min_size=count, max_size=count)))
+    return curve(*((f"0.{price:02}", str(kw)) for price, kw in zip(prices, powers, strict=True)))
+
+
+thirds = st.integers(-40, 40).map(lambda number: Fraction(number, 3))
+
+
+@given(any_curve(), thirds, thirds, st.integers(-1, 140))
+def test_a_clipped_curve_is_the_curve_held_between_two_powers(
+    found: OfferCurve, one: Fraction, other: Fraction, price: int
+) -> None:
+    low, high = min(one, other), max(one, other)
+    clipped = found.clipped(low, high)
+    if clipped is None:
+        assert found.max_export_kw < low or found.min_export_kw > high
+        return
+    at = Fraction(price, 1000)
+    assert clipped.below(at) == min(max(found.below(at), low), high)
+    assert clipped.above(at) == min(max(found.above(at), low), high)
+
+
+@given(any_curve(), thirds, thirds)
+def test_a_clipped_curve_is_a_line_between_its_points(
+    found: OfferCurve, one: Fraction, other: Fraction
+) -> None:
+    clipped = found.clipped(min(one, other), max(one, other))
+    prices = [] if clipped is None else clipped.prices
+    assert prices == sorted(prices)
+    for left, right in pairwise(prices):
+        assert clipped is not None
+        third = left + (right - left) / 3
+        ends = clipped.above(left), clipped.below(right)
+        if left < right:
+            assert clipped.above(third) == ends[0] + (ends[1] - ends[0]) / 3
+
+
+def test_a_bend_of_a_clipped_curve_lies_where_the_curve_passes_the_power() -> None:
+    # -50 at 0.06 rises by 5000 a unit of price: -15 at 0.06 + 35 / 5000 = 0.067
+    clipped = LOAD.clipped(n(-15), n(15))
+    assert clipped is not None
+    assert clipped.points == ((n("0.06"), n(-15)), (n("0.067"), n(-15)), (n("0.07"), n(0)))
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [pytest.param(0, 10, id="only zero is left of a load"), pytest.param(-50, 0, id="all is")],
+)
+def test_what_a_curve_offers_at_its_end_is_kept(low: int, high: int) -> None:
+    assert LOAD.clipped(n(low), n(high)) is not None
+
+
+def test_nothing_is_left_of_a_curve_outside_of_its_limits() -> None:
+    must_run = curve(("0.05", "2"), ("0.06", "5"))
+    assert must_run.clipped(n(-1), n("1.999999")) is None
+    assert must_run.clipped(n(-1), n(2)) is not None
+    assert LOAD.clipped(n("0.000001"), n(2)) is None

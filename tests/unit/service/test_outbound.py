@@ -13,7 +13,8 @@ import pytest
 from adapter.domain.errors import WireError
 from adapter.domain.parties import Side
 from adapter.protocol.signature import Signer, parse_header, signature_value
-from adapter.service.outbound import Outbound, OutboundParts
+from adapter.service.hosts import HOST_LIMIT, OPEN_AFTER
+from adapter.service.outbound import PARALLEL, Outbound, OutboundParts
 from adapter.service.ports import Answer, SendError, UnitOfWork
 from adapter.service.records import OutboxKind, OutboxRow, OutboxState
 from adapter.service.signing import MessageSigner
@@ -24,7 +25,9 @@ from tests.fakes.time import FixedClock
 
 ME = Signer("bap.buyer.example", "k1", b"\x01" * 32)
 PEER = Signer("bpp.seller.example", "k1", b"\x02" * 32)
+OTHER = Signer("bpp.other.example", "k1", b"\x03" * 32)
 URL = "http://127.0.0.1:8102/bpp/receiver"
+OTHER_URL = "http://127.0.0.1:8103/bpp/receiver"
 NOW_MS = FixedClock().now_ms()
 BODY = b'{"context":{"action":"init"},"message":{}}'
 ACK = b'{"message":{"status":"ACK","messageId":"M"}}'
@@ -161,13 +164,15 @@ CALLBACK: dict[str, Any] = {
 
 def network_file(folder: Path, status: str = "SUBSCRIBED") -> Path:
     file = folder / "network.yaml"
-    peer, me = (base64.b64encode(signer.public_key).decode() for signer in (PEER, ME))
+    peer, me, other = (base64.b64encode(signer.public_key).decode() for signer in (PEER, ME, OTHER))
     file.write_text(
         "participants:\n"
         "- {subscriber_id: bpp.seller.example, key_id: k1, type: BPP, "
         f'url: "{URL}", signing_public_key: "{peer}", status: {status}}}\n'
         "- {subscriber_id: bap.buyer.example, key_id: k1, type: BAP, "
         f'url: "http://127.0.0.1:8101/bap/receiver", signing_public_key: "{me}"}}\n'
+        "- {subscriber_id: bpp.other.example, key_id: k1, type: BPP, "
+        f'url: "{OTHER_URL}", signing_public_key: "{other}"}}\n'
     )
     return file
 
@@ -542,6 +547,111 @@ async def test_at_most_eight_messages_are_under_way_to_one_host(bench: Bench) ->
     await bench.outbound.drain_due()
     assert len(bench.sender.sent) == 40
     assert bench.sender.most == 8
+
+
+class DeafSender(ScriptedSender):
+    """A sender to one host that never answers, and to others that do."""
+
+    def __init__(self) -> None:
+        super().__init__([answers(200, signer=OTHER)])
+        self.never = asyncio.Event()
+        self.to_deaf = 0
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        if HOST in url:
+            self.to_deaf += 1
+            await self.never.wait()
+        return await super().post(url, body, headers)
+
+
+async def test_a_deaf_host_holds_up_nobody_else(make_bench: MakeBench) -> None:
+    """Twice as many messages as are sent at once wait for it, and all were there first."""
+    bench = make_bench()
+    sender = DeafSender()
+    outbound = Outbound(replace(bench.outbound._parts, sender=sender))
+    for number in range(2 * PARALLEL):
+        await bench.add(transaction_id=f"T{number}", next_ms=NOW_MS - 1, expires_ms=None)
+    to_other = {"peer": OTHER.subscriber_id, "url": f"{OTHER_URL}/init"}
+    others = [await bench.add(transaction_id=f"U{number}", **to_other) for number in range(40)]
+    loop = asyncio.create_task(outbound.run())
+    try:
+        async with asyncio.timeout(20):
+            while {(await bench.row(row_id)).state for row_id in others} != {OutboxState.SENT}:
+                await asyncio.sleep(0.01)
+        assert sender.to_deaf == HOST_LIMIT
+        assert len(sender.sent) == 40
+    finally:
+        await outbound.stop(grace_s=0)
+        await loop
+
+
+async def test_an_open_circuit_leaves_its_messages_unclaimed(bench: Bench) -> None:
+    bench.sender.script = [SendError("down")]
+    for number in range(OPEN_AFTER):
+        await bench.add(transaction_id=f"T{number}", expires_ms=None)
+    await bench.outbound.drain_due()
+    later = [await bench.add(transaction_id=f"U{number}", expires_ms=None) for number in range(9)]
+    bench.sender.script = [answers(200, signer=OTHER)]
+    other = await bench.send(peer=OTHER.subscriber_id, url=f"{OTHER_URL}/init")
+    assert other.state is OutboxState.SENT
+    rows = [await bench.row(row_id) for row_id in later]
+    assert {(row.state, row.next_ms) for row in rows} == {(OutboxState.DUE, NOW_MS)}
+
+
+async def test_what_ends_together_is_written_back_together(bench: Bench) -> None:
+    """Five messages take two turns: one claims and signs all, one writes all back."""
+    units = 0
+    write = bench.store.write
+
+    async def counted(unit: Any) -> Any:
+        nonlocal units
+        units += 1
+        return await write(unit)
+
+    for number in range(5):
+        await bench.add(transaction_id=f"T{number}", message_id=f"M{number}")
+    bench.store.write = counted  # type: ignore[method-assign]
+    barrier = asyncio.Barrier(5)
+    bench.sender.before = barrier.wait
+    await bench.outbound.drain_due()
+    bench.store.write = write  # type: ignore[method-assign]
+    assert len(bench.sender.sent) == 5
+    assert units <= 3  # the last one finds nothing more to do
+
+
+async def test_a_row_that_cannot_be_written_back_holds_up_no_other(bench: Bench) -> None:
+    def broken(_uow: UnitOfWork, row: OutboxRow, *_: Any) -> None:
+        if row.transaction_id == "T0":
+            raise KeyError
+
+    outbound = Outbound(replace(bench.outbound._parts, on_end=broken))
+    bench.sender.script = [nacks(400, "BIZ_OFFER_NOT_FOUND")]
+    ids = [await bench.add(transaction_id=f"T{number}") for number in range(3)]
+    await outbound.drain_due()
+    states = [(await bench.row(row_id)).state for row_id in ids]
+    assert states == [OutboxState.CLAIMED, OutboxState.REFUSED, OutboxState.REFUSED]
+
+
+async def test_what_the_store_does_not_take_now_is_written_back_later(bench: Bench) -> None:
+    """The message is not sent again for it."""
+    write, refusals = bench.store.write, 2
+
+    async def refusing(unit: Any) -> Any:
+        nonlocal refusals
+        if bench.sender.sent and refusals:
+            refusals -= 1
+            code = "NET_OVERLOADED"
+            raise WireError(code, "too many")
+        return await write(unit)
+
+    row_id = await bench.add()
+    bench.store.write = refusing  # type: ignore[method-assign]
+    for _ in range(2):
+        with pytest.raises(WireError):
+            await bench.outbound.drain_due()
+    await bench.outbound.drain_due()
+    assert (await bench.row(row_id)).state is OutboxState.SENT
+    assert len(bench.sender.sent) == 1
 
 
 async def test_messages_of_one_transaction_keep_their_order(bench: Bench) -> None:
