@@ -138,11 +138,11 @@ class Node:
         await self.siblings.stop()
         if self._listening is not None:
             await asyncio.gather(self._listening, return_exceptions=True)
+        if self._closing.clearing is not None:  # before the store, whose writer may wait for it
+            await asyncio.to_thread(self._closing.clearing.close)
         await self.parts.store.close()
         await self._closing.http.close()
         self._closing.verifier.close()
-        if self._closing.clearing is not None:
-            await asyncio.to_thread(self._closing.clearing.close)
 
 
 @dataclass(frozen=True, slots=True)

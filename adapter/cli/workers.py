@@ -23,6 +23,8 @@ END_S = 9.5
 """How long all workers may take to end. Source: interfaces, rulings of section 4: 10 s."""
 AGAIN_S = (0.1, 5.0)
 """Wait before a worker is started again: the first time, doubled each time up to the second."""
+DOUBLINGS = 10
+"""Beyond the longest wait; after a thousand restarts the power would be no float any more."""
 STEADY_S = 10.0
 """A worker that lived this long was well, and the next is started without much wait."""
 
@@ -54,7 +56,7 @@ class _Worker:
     def wait_s(self) -> float:
         """Return how long to wait before the next start."""
         first, most = AGAIN_S
-        return float(min(first * 2**self.restarts, most))
+        return float(min(first * 2 ** min(self.restarts, DOUBLINGS), most))
 
 
 @dataclass(slots=True)

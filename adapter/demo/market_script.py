@@ -50,6 +50,8 @@ class MarketScript(Script):
         self.register_traders(seller_app=BAP2)
         self.approve("bap2", SELLER, "GRID", "20")
         self.register(MARKET, MARKET)
+        args = {"market_maker": MARKET}
+        self.call(GRID_OPERATOR, "trading.add_market_maker", args, f"lets {MARKET} be a market")
         self.deposit(MARKET, "bank-2")
 
     def window(self) -> Window:

@@ -73,7 +73,7 @@ _TABLE = (
     Code("BIZ_QUANTITY_UNAVAILABLE", 400, "More energy than is offered or may be traded."),
     Code("BIZ_PRICE_MISMATCH", 400, "The price is not that of the offer or of the formulas."),
     Code("BIZ_FULFILLMENT_UNAVAILABLE", 409, "The grid operator did not take part."),
-    Code("BIZ_PAYMENT_FAILED", 409, "The buyer's cash does not cover the trade."),
+    Code("BIZ_PAYMENT_FAILED", 409, "A party's means, or its allowance, do not cover the trade."),
     # Policy.
     Code("POL_CANCELLATION_NOT_ALLOWED", 409, "Delivery has begun, it cannot be cancelled."),
     Code("POL_ELIGIBILITY_NOT_MET", 400, "A rule of the network is not met."),

@@ -48,14 +48,24 @@ class Finding:
     """The values put into the message, JSON types."""
 
 
-@lru_cache(maxsize=4096)
+_KEPT_KEY = 64
+"""Longest name whose step is kept: names come from peers, who may send long ones."""
+
+
 def _step(key: str | int) -> str:
     if isinstance(key, int):
         return f"[{key}]"
+    return _kept_step(key) if len(key) <= _KEPT_KEY else _named_step(key)
+
+
+def _named_step(key: str) -> str:
     if _PLAIN_KEY.fullmatch(key):
         return f".{key}"
     quoted = key.replace("\\", "\\\\").replace("'", "\\'")
     return f"['{quoted}']"
+
+
+_kept_step = lru_cache(maxsize=4096)(_named_step)
 
 
 def json_path(path: Path, root: str = "$") -> str:

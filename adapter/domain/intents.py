@@ -118,7 +118,8 @@ class Refused:
     message: str
     cause: Mapping[str, Any]
     """The contract layer's own code, message and details; in a market `details.participant` is the
-    meter whose share was refused, absent when it was not because of one participant."""
+    first meter whose share was refused and `details.participants` are all of them, both absent when
+    it was not because of participants."""
     path: str | None = None
 
 

@@ -143,6 +143,9 @@ class Trade:
     """Of a market's session: who takes part, in the order of coming."""
     shares: Mapping[str, str] = field(default_factory=dict)
     """At a grid operator: of a market's contract the status of each share by its meter."""
+    approved: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """At a grid operator: of a market's contract the least and most power of each meter that it
+    approved, 10^-6 kW, + export."""
     applied_rank: int = 0
     """Rank of the last applied status: PENDING 1, ACTIVE 2, final 3."""
     applied_ms: int = 0

@@ -24,7 +24,7 @@ class Action(StrEnum):
     @property
     def is_callback(self) -> bool:
         """Return whether a BPP sends it to a BAP."""
-        return self.value.startswith("on_")
+        return self.startswith("on_")
 
     @property
     def callback(self) -> "Action":

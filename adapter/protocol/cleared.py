@@ -4,7 +4,7 @@ Source: contract specification, sections 3.3 and 6.4; decision 0018.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from adapter.protocol.contract import inputs_of_entry
@@ -14,15 +14,30 @@ from adapter.protocol.role_inputs import canonical_role
 def cleared_keys(contract: Mapping[str, Any]) -> dict[str, str]:
     """Return the key in clearedPower of each filled PROSUMER of a contract, by its meter.
 
-    It is the platform that fills the role; two under one platform are told apart by their meters.
+    It is the platform that fills the role where no other PROSUMER has that name, as platform or
+    as meter; else it is the meter.
     """
-    filled = filled_prosumers(contract)
-    platforms = Counter(str(entry["filledBy"]) for entry in filled)
-    keys = {}
-    for entry in filled:
-        platform, meter = str(entry["filledBy"]), meter_of(entry)
-        keys[meter] = platform if platforms[platform] == 1 else meter
-    return keys
+    pairs = [(str(entry["filledBy"]), meter_of(entry)) for entry in filled_prosumers(contract)]
+    bearers = _bearers(pairs)
+    return {meter: platform if bearers[platform] == 1 else meter for platform, meter in pairs}
+
+
+def nameless(pairs: Iterable[tuple[str, str]]) -> set[str]:
+    """Return the meters of those that neither platform nor meter tells apart from all others.
+
+    A key that fits two PROSUMERs breaks P2P_CLEARED_KEY.
+
+    Args:
+        pairs: platform and meter of each PROSUMER.
+    """
+    known = list(pairs)
+    bearers = _bearers(known)
+    return {meter for platform, meter in known if min(bearers[platform], bearers[meter]) > 1}
+
+
+def _bearers(pairs: Iterable[tuple[str, str]]) -> Counter[str]:
+    """Count the PROSUMERs that each name fits."""
+    return Counter(name for pair in pairs for name in set(pair))
 
 
 def filled_prosumers(contract: Mapping[str, Any]) -> list[Mapping[str, Any]]:

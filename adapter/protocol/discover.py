@@ -218,7 +218,7 @@ def _comparable(left: object, right: object) -> tuple[object, object]:
     values = [
         Decimal(v) if isinstance(v, int) and not isinstance(v, bool) else v for v in (left, right)
     ]
-    if all(isinstance(v, str) for v in values):
+    if all(isinstance(v, str) and v[:1].isdigit() for v in values):
         try:
             return tuple(Decimal(parse_instant(str(v))) for v in values)  # type: ignore[return-value]
         except ValueError:

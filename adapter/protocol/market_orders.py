@@ -11,7 +11,8 @@ from typing import Any
 
 from adapter.domain.curves import ClippedCurve, Side
 from adapter.domain.instants import parse_instant
-from adapter.domain.quantities import MICRO, Energy, Money, divide_half_even, to_text
+from adapter.domain.market import FeeTreatment
+from adapter.domain.quantities import MICRO, Energy, Money, divide_half_even, to_micro, to_text
 from adapter.protocol import strict_json
 from adapter.protocol.cleared import cleared_keys, filled_prosumers, meter_of
 from adapter.protocol.contract import (
@@ -66,6 +67,22 @@ def prosumer_of(order: Mapping[str, Any]) -> Entry:
 def gate_of(contract: Mapping[str, Any]) -> int:
     """Return when a market of ours closes."""
     return parse_instant(contract["inputParameters"]["gateClosureTime"])
+
+
+def is_tradable(price_micro: int | None, contract: Mapping[str, Any]) -> bool:
+    """Return whether a clearing price is one at which nobody who exports would have to pay.
+
+    Nobody settles at another one: a price is above 0, and not below the fee of an export.
+
+    Args:
+        price_micro: 10^-6 currency per kWh, None when nothing cleared.
+        contract: the market's.
+    """
+    if price_micro is None or price_micro <= 0:
+        return False
+    if contract["inputParameters"].get("feeTreatment") == FeeTreatment.BUYER_ONLY.value:
+        return True
+    return price_micro >= to_micro(inputs_of(contract, AGENT)["marketMakingFee"])
 
 
 def with_roles(contract: Mapping[str, Any], entries: Sequence[Entry]) -> dict[str, Any]:

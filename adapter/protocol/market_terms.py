@@ -8,7 +8,7 @@ from fractions import Fraction
 from math import ceil
 from typing import Any, NamedTuple
 
-from adapter.domain.curves import OfferCurve
+from adapter.domain.curves import RESOLUTION, OfferCurve
 from adapter.domain.errors import QuantityError, WireError
 from adapter.domain.instants import EPOCH_MS, DeliveryInterval, parse_instant
 from adapter.domain.market import EPOCHS_PER_HOUR, FeeTreatment, MarketTerms
@@ -17,6 +17,7 @@ from adapter.protocol.cleared import cleared_keys
 from adapter.protocol.contract import CONTRACT_PATH, inputs_of, role_of
 from adapter.protocol.contract_view import ContractView
 from adapter.protocol.market_view import AGENT
+from adapter.protocol.rules.exact import shown
 
 CLEARED_PATH = f"{CONTRACT_PATH}.roles[?(@.role=='{AGENT}')].roleInputs.clearedPower"
 
@@ -95,6 +96,38 @@ def cleared_powers(contract: Mapping[str, Any]) -> dict[str, int]:
         msg = f"cleared power sums to {sum(powers.values())} millionths of a kW, not to 0"
         raise WireError("BIZ_UPDATE_INCONSISTENT", msg, path=CLEARED_PATH)
     return powers
+
+
+def check_on_curve(
+    power_kw: Fraction,
+    curve: OfferCurve,
+    price: Fraction,
+    approved: tuple[Fraction, Fraction],
+    path: str,
+) -> None:
+    """Refuse a cleared power that a prosumer's curve does not allow at the clearing price.
+
+    The curve counts as far as it was approved. Price and power are rounded, so each may be off by
+    one unit.
+
+    Args:
+        power_kw: what cleared, + export.
+        curve: what was offered.
+        price: clearingPrice.
+        approved: the least and the most power.
+        path: of the power.
+
+    Raises:
+        WireError: BIZ_PRICE_MISMATCH, its cause P2P_CLEARED_OFF_CURVE.
+    """
+    least, most = approved
+    below, above = curve.below(price - RESOLUTION), curve.above(price + RESOLUTION)
+    low, high = (min(max(kw, least), most) for kw in (below, above))
+    if not low - RESOLUTION <= power_kw <= high + RESOLUTION:
+        span = f"{shown(low - RESOLUTION)} to {shown(high + RESOLUTION)}"
+        msg = f"{shown(power_kw)} kW at {shown(price)} is off the curve, which allows {span} kW"
+        cause = {"code": "P2P_CLEARED_OFF_CURVE", "message": msg}
+        raise WireError("BIZ_PRICE_MISMATCH", msg, path=path, cause=cause)
 
 
 class Most(NamedTuple):

@@ -117,17 +117,20 @@ class Attempts:
         if refusal is not None:
             return Tried(refusal, reached=None)
         clock = self._parts.clock
-        tried = replace(row, attempts=row.attempts + 1, sent_us=clock.now_us())
+        attempts, sent_us = row.attempts + 1, clock.now_us()
         begun_ns = time.monotonic_ns()  # the clock may be moved meanwhile
         headers = {"authorization": header, "content-type": "application/json"}
         try:
             answer = await self._parts.sender.post(row.url, row.body, headers)
         except SendError as error:
-            tried = replace(tried, took_us=_since_us(begun_ns))
+            took_us = _since_us(begun_ns)
+            tried = replace(row, attempts=attempts, sent_us=sent_us, took_us=took_us)
             return Tried(self._unanswered(tried, error), reached=False)
         verdict = read_answer(answer.status, answer.headers, answer.body)
         tried = replace(
-            tried,
+            row,
+            attempts=attempts,
+            sent_us=sent_us,
             took_us=_since_us(begun_ns),
             http_status=answer.status,
             ack_signature=await self._answer_signature(row, answer, header),

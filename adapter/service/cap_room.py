@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from adapter.domain.errors import ContractError
-from adapter.domain.instants import DeliveryInterval
+from adapter.domain.instants import EPOCH_MS, DeliveryInterval
 from adapter.domain.quantities import Energy
 from adapter.service.ports import UnitOfWork
 from adapter.settlement import CapSnapshot, meter_owner, read
 from adapter.settlement.contracts.caps import NO_CAP
+from adapter.settlement.kinds import WINDOW
 
 SELL, BUY = "SELL", "BUY"
 
@@ -24,6 +25,19 @@ def owner_of(uow: UnitOfWork, meter_id: str, at_ms: int) -> str:
         msg = f"meter {meter_id[:60]!r} has no owner when the trade window begins"
         raise ContractError("METER_NOT_FOUND", msg)
     return owner
+
+
+def check_window(window: DeliveryInterval) -> None:
+    """Refuse a window as create_agreement does, before caps are read for each of its slots.
+
+    Raises:
+        ContractError: INVALID_INTERVAL, longer than 31 days or off the 15-minute grid;
+            INVALID_INPUT, before 1970 or too far off.
+    """
+    span = {"start": window.start_ms, "end": window.end_ms}
+    WINDOW.check("window", span)
+    if any(instant % EPOCH_MS for instant in span.values()):
+        raise ContractError("INVALID_INTERVAL", "window: not on the 15-minute grid")
 
 
 def room_left(

@@ -34,6 +34,8 @@ class Step:
     """Whether the trade must hear of it."""
     error: dict[str, Any] | None = None
     without_callback: bool = False
+    unsent: str = ""
+    """The header of an attempt that was not made."""
 
 
 def wait_ms(attempts: int, random_below: RandomBelow) -> int:

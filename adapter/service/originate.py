@@ -48,6 +48,7 @@ class Sent:
     transaction_id: str
     message_id: str
     ttl_ms: int
+    """How long its sender waits for what comes back; a commitment to a market lives longer."""
     context: Mapping[str, Any]
 
 
@@ -90,6 +91,7 @@ class Originator:
             domain=str(given.get("domain") or DOMAIN),
         )
         self._check(action, {"context": self._context(wish), "message": message})
+        wait_ms = wish.ttl_ms
         if action is Action.CONFIRM and given.get("ttl") is None:
             now_ms = self._parts.clock.now_ms()
             life_ms = confirm_ttl_ms(message["order"], now_ms=now_ms, least_ms=wish.ttl_ms)
@@ -97,7 +99,7 @@ class Originator:
         context = self._context(wish)
         await self._parts.store.write(lambda uow: self._units.originate(uow, wish))
         self._committed(wish.transaction_id)
-        return Sent(action, transaction_id, wish.message_id, wish.ttl_ms, context)
+        return Sent(action, transaction_id, wish.message_id, wait_ms, context)
 
     async def start_trade(self, plan: Mapping[str, Any]) -> str:
         """Begin a trade that goes on by itself; return its transaction id.

@@ -10,8 +10,9 @@ Source: architecture, section 5; protocol specification, section 10.
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -30,9 +31,13 @@ LEASE_MS = 30_000
 """How long a claim lasts; after a crash the row is due again that much later."""
 START_WITHIN_MS = 15_000
 """A claimed row that waited longer is given back: an attempt takes up to 10 s of the lease."""
-WRITE_BACK_S = 0.02
+WRITE_BACK_S = 0.1
 """How long an ended attempt may wait for a turn that has more to do, such as the next message of
 its trade: a turn is a commit. A crash meanwhile sends once more, as one a moment earlier would."""
+BUSY = 4
+"""Messages under way from which on the drain gathers before a turn; a lone trade never waits."""
+GATHER_S = 0.005
+"""How long it gathers: a turn costs nearly the same for one message and for ten."""
 POLL_S = 1.0
 """Covers a lost wake-up. Source: architecture, section 5."""
 STOP_S = 5.0
@@ -83,6 +88,8 @@ class Outbound:
         self._turns = asyncio.Lock()
         self._write_back: asyncio.TimerHandle | None = None
         """Wakes the drain for what has ended, unless something else does before."""
+        self._more_due = False
+        """Whether the last turn may have left due rows because there was no slot for them."""
 
     def wake(self) -> None:
         """Tell the drain that rows may have become due; called after a commit."""
@@ -107,6 +114,8 @@ class Outbound:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
                     await self._woken.wait()
+            if len(self._running) >= BUSY and not self._stopping:
+                await asyncio.sleep(GATHER_S)
 
     async def drain_due(self) -> None:
         """Send everything that is due now, and what becomes due meanwhile; for tests and tools."""
@@ -178,6 +187,7 @@ class Outbound:
                 raise
             await self._one_by_one(ended)
             return []
+        self._more_due = len(claimed) >= free or _is_used_up(share, claimed)
         for step in ended:
             self._tell(step)
             _log.info("outbox row is %s", step.row.state.value, extra=log_fields(step.row))
@@ -201,6 +211,8 @@ class Outbound:
 
     def _mark(self, uow: UnitOfWork, step: Step) -> None:
         """Write a row back and, when it has ended, tell the trade in the same unit of work."""
+        if step.unsent:
+            uow.drop_attempt(step.row.message_id, step.row.action, step.unsent)
         uow.save_outbox(step.row)
         if step.ended:
             self._parts.on_end(uow, step.row, step.error, step.without_callback)
@@ -209,7 +221,8 @@ class Outbound:
         """Sign a row that was claimed.
 
         A bound callback refers to the header of its request and may come before our own answer is
-        read, so it is kept before the request goes out; perhaps one that then does not go out.
+        read, so it is kept before the request goes out, and dropped when that does not go out: one
+        more than was counted would mean that the request may have arrived.
         """
         header = self._attempts.signed(row)
         if row.kind is not OutboxKind.CALLBACK:
@@ -227,9 +240,8 @@ class Outbound:
         return Share(HOST_LIMIT, room)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
-        held_up = len(self._running) >= PARALLEL
         self._running.discard(task)
-        if held_up or self._stopping:
+        if self._more_due or self._stopping:
             self.wake()
         elif self._write_back is None and not self._woken.is_set():
             loop = asyncio.get_running_loop()
@@ -243,13 +255,15 @@ class Outbound:
         row, header = claimed
         async with self._hosts.slot(host):
             step = self._not_now(row, host, claimed_ms)
+            reached: bool | None = None
             if step is None:
                 tried = await self._attempts.make(row, header)
-                self._count(host, tried.reached)
-                step = tried.step
-            had_room = self._hosts.room(host, claimed_ms) > 0
+                step, reached = tried.step, tried.reached
+                self._count(host, reached)
+        if reached is None:
+            step = replace(step, unsent=header)
         self._ended.append(step)
-        if not had_room:  # others may wait in the outbox for this slot
+        if step.ended:
             self.wake()
 
     def _not_now(self, row: OutboxRow, host: str, claimed_ms: int) -> Step | None:
@@ -267,6 +281,12 @@ class Outbound:
             self._hosts.succeeded(host)
         elif reached is not None:
             self._hosts.failed(host, self._parts.clock.now_ms())
+
+
+def _is_used_up(share: Share, claimed: Sequence[_Claimed]) -> bool:
+    """Return whether some peer got all that it could get, so that there may be more for it."""
+    taken = Counter(one.row.peer for one in claimed)
+    return any(taken[peer] >= share.of(peer) for peer in taken.keys() | share.left.keys())
 
 
 __all__ = ["OnEnd", "Outbound", "OutboundParts", "PeerRules"]

@@ -116,6 +116,10 @@ class UnitOfWork(Protocol):
         """Keep the Authorization header of one attempt to send."""
         ...
 
+    def drop_attempt(self, message_id: str, action: str, authorization: str) -> None:
+        """Forget the header of an attempt that was not made."""
+        ...
+
     def attempts(self, message_id: str, action: str) -> Sequence[str]:
         """Return the Authorization headers of all attempts of a message of ours."""
         ...
@@ -131,6 +135,10 @@ class UnitOfWork(Protocol):
 
     def find_outbox(self, message_id: str, action: str) -> OutboxRow | None:
         """Return the newest outbox row of a message."""
+        ...
+
+    def is_due(self, message_id: str, action: str) -> bool:
+        """Return whether the newest outbox row of a message is DUE; the row is not read."""
         ...
 
     def claim_outbox(

@@ -12,6 +12,11 @@ OutboxKind = MessageKind
 """How stubbornly a row is sent."""
 
 
+def signature_mark(expires_s: int, *parts: str) -> str:
+    """Return the mark of a signature that was seen; those that end first come first."""
+    return "|".join(("signature", f"{expires_s:012d}", *parts))
+
+
 @dataclass(frozen=True, slots=True)
 class InboxRow:
     """A message that was received and answered; unique in (sender, message id, action, variant)."""

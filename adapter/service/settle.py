@@ -51,7 +51,7 @@ _WIRE_MESSAGES: Mapping[str, str] = {
     "INSUFFICIENT_ALLOWANCE": _NO_MEANS,
 }
 """In place of the contract layer's own: what one party owns is not the other's business."""
-_WIRE_DETAILS = ("participant", "max_trade_kwh")
+_WIRE_DETAILS = ("participant", "participants", "max_trade_kwh")
 _QUANTITY_PATH = f"{CONTRACT_PATH}.roles[?(@.role=='BUYER')].roleInputs.contractedQuantity"
 
 

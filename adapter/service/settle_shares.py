@@ -6,6 +6,7 @@ counterparty of every share. Source: settlement specification, section 11.2; dec
 
 import hashlib
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from adapter.domain.errors import ContractError
@@ -23,7 +24,7 @@ from adapter.domain.quantities import Energy, UnitPrice
 from adapter.protocol.cleared import filled_prosumers
 from adapter.protocol.orders import exact
 from adapter.service.agreed_price import check_market_flows
-from adapter.service.cap_room import BUY, SELL, cap_snapshot, owner_of, room_left
+from adapter.service.cap_room import BUY, SELL, cap_snapshot, check_window, owner_of, room_left
 from adapter.service.ports import UnitOfWork
 from adapter.settlement import (
     AgreementState,
@@ -48,6 +49,7 @@ def propose_share(uow: UnitOfWork, intent: ProposeShare, command_id: str, now_ms
         ContractError: the first refusal; NOT_AUTHORIZED, the platform of the prosumer does not act
             for the owner of the meter; TRADE_CAP_EXCEEDED, the meter has no room at all.
     """
+    check_window(intent.terms.window)
     check_market_flows(intent.contract)
     _check_platform(uow, intent)
     terms, window = intent.terms, intent.terms.window
@@ -132,23 +134,40 @@ def _role_inputs(uow: UnitOfWork, view: AgreementView, now_ms: int) -> dict[str,
 def accept_shares(uow: UnitOfWork, intent: AcceptShares, command_id: str, now_ms: int) -> Granted:
     """Make what cleared binding, share by share, and free what was reserved and did not clear.
 
+    All shares are tried, so that a market learns at once of everybody it has to leave out.
+
     Raises:
-        ContractError: the first refusal; `details.participant` names the meter it is because of.
-            What was done before is for the caller to undo.
+        ContractError: the first refusal; `details.participant` names the meter it is because of,
+            `details.participants` all meters that are refused. What was done is for the caller to
+            undo.
     """
     verify(uow.ledger, intent.caller)
-    for share in intent.shares:
+    # a market sells on what it has bought before
+    refused: dict[str, ContractError] = {}
+    for share in sorted(intent.shares, key=lambda share: not share.is_export):
+        ids = f"{command_id}:{share.meter_id}"
         try:
-            _accept(uow, intent, share, f"{command_id}:{share.meter_id}", now_ms)
+            uow.savepoint(partial(_accept, uow, intent, share, ids, now_ms))
         except ContractError as error:
-            if error.details.get("user") == intent.caller or error.code == "INVALID_PRICE":
+            is_of_market = error.details.get("user") == intent.caller
+            if not is_of_market and error.code != "INVALID_PRICE":
+                refused[share.meter_id] = error
+            elif not refused:  # else it may be well without those who are refused
                 raise
-            details = {**error.details, "participant": share.meter_id}
-            raise ContractError(error.code, error.message, details=details) from None
+    if refused:
+        raise _first(refused)
     for view in market_views(uow.ledger, intent.caller, intent.contract_id, now_ms):
         if view.state is AgreementState.PROPOSED:
             _cancel(uow, intent.caller, view, command_id, now_ms)
     return Granted()
+
+
+def _first(refused: Mapping[str, ContractError]) -> ContractError:
+    """Return the first refusal with the meters of all."""
+    meters = list(refused)
+    error = refused[meters[0]]
+    details = {**error.details, "participant": meters[0], "participants": meters}
+    return ContractError(error.code, error.message, details=details)
 
 
 def _accept(
@@ -186,8 +205,8 @@ def cancel_shares(
         return None
     if any(view.state in _BEGUN for view in views):
         raise ContractError("CANCELLATION_NOT_ALLOWED", "the delivery window has begun")
-    for view in views:
-        if view.state in _OPEN:
+    for view in views:  # what is in force goes at once, with its first share
+        if _known(uow, intent.caller, view.terms.contract_id, now_ms).state in _OPEN:
             _cancel(uow, intent.caller, view, command_id, now_ms)
     left = market_views(uow.ledger, intent.caller, intent.contract_id, now_ms)
     if any(view.state in _OPEN for view in left):

@@ -41,13 +41,21 @@ from adapter.protocol.decision import (
 )
 from adapter.protocol.envelope import Envelope, read_own
 from adapter.protocol.rules import check_view, record_view, view_of
+from adapter.protocol.signature import parse_header
 from adapter.service.dead_letters import revived
 from adapter.service.facts import TAKEN_BY, is_taken, with_market, with_offers
 from adapter.service.histories import Histories
 from adapter.service.parts import NodeParts
 from adapter.service.placing import Place, Places, variant_of
 from adapter.service.ports import UnitOfWork
-from adapter.service.records import Asked, AskedState, InboxRow, OutboxRow, OutboxState
+from adapter.service.records import (
+    Asked,
+    AskedState,
+    InboxRow,
+    OutboxRow,
+    OutboxState,
+    signature_mark,
+)
 
 COMMAND_ID_MAX = 256
 """Longest command id of the contract layer; a longer text is replaced by its hash."""
@@ -164,8 +172,9 @@ class Units:
         error = None if envelope.error is None else dict(envelope.error)
         answered = AskedState.ANSWERED
         uow.save_asked(replace(asked, state=answered, answer_digest=envelope.digest, error=error))
-        row = uow.find_outbox(asked.message_id, asked.action)
-        if row is not None and row.state is OutboxState.DUE:
+        if uow.is_due(asked.message_id, asked.action):
+            row = uow.find_outbox(asked.message_id, asked.action)
+            assert row is not None
             uow.save_outbox(replace(row, state=OutboxState.SENT))
 
     def _check_history(self, uow: UnitOfWork, side: Side, envelope: Envelope) -> None:
@@ -361,12 +370,13 @@ class Units:
     def _facts(self, uow: UnitOfWork, side: Side, event: Event, arrival: Arrival | None) -> Facts:
         parts = self._parts
         peer = arrival.envelope.sender.subscriber_id if arrival is not None else ""
+        rules = parts.rules_for(peer)
         facts = Facts(
             now_ms=parts.clock.now_ms(),
             me=parts.me,
             new_id=parts.ids.new,
-            ttl_ms=parts.rules_for(peer).ttl_ms,
-            time_zone=parts.rules_for(peer).time_zone,
+            ttl_ms=rules.ttl_ms,
+            time_zone=rules.time_zone,
             operator=arrival.operator if arrival is not None else None,
         )
         if side in (Side.MARKET, Side.MARKET_SESSION):
@@ -444,7 +454,10 @@ def _inbox_row(arrival: Arrival, answer: Acknowledgement, code: str | None) -> I
 
 
 def _replay_key(arrival: Arrival) -> str:
-    return f"signature|{arrival.envelope.sender.subscriber_id}|{arrival.authorization}"
+    """Return the mark of the sender's signature: other blanks around it are the same bytes."""
+    header = parse_header(arrival.authorization)
+    sender = arrival.envelope.sender.subscriber_id
+    return signature_mark(header.expires_s, sender, header.signature)
 
 
 def _command_id(received: Received, intent: Intent) -> str:

@@ -61,9 +61,10 @@ class PostgresStore:
         self._queue_units = queue_units
         self._on_ledger: set[CodeType] = set()
         """Code of units that have used the ledger, and will again."""
-        writers = [Session(url) for _ in range(WRITERS)]
+        names: set[str] = set()
+        writers = [Session(url, names) for _ in range(WRITERS)]
         readers = [Session(url) for _ in range(READERS)]
-        self._ledger = Jobs("postgres ledger", [Session(url)], Lane().run, GROUP_UNITS)
+        self._ledger = Jobs("postgres ledger", [Session(url, names)], Lane().run, GROUP_UNITS)
         lane = Lane(self._to_ledger)
         self._writers = Jobs("postgres writer", writers, lane.run, GROUP_UNITS)
         self._readers = Jobs("postgres reader", readers, look, GROUP_QUERIES)

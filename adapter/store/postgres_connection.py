@@ -5,7 +5,7 @@ the places of values, `IS` between values, a join, and one name that is reserved
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import zip_longest
 from typing import Any, Self
@@ -26,6 +26,15 @@ LOCK_MS = 5_000
 """How long a statement waits for others before it fails, as with SQLite."""
 IDLE_MS = 30_000
 """A worker that stops in the middle of a transaction loses it after that, and its locks."""
+_LIMITS: Mapping[str, Any] = {
+    "keepalives": 1,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+"""After about 11 s without a sign of life a host is taken for gone, and the session for broken;
+the system's own limits are hours. A URL may say otherwise. Source: libpq, Parameter Key Words."""
 _NONE, _OPEN = TransactionStatus.IDLE, TransactionStatus.INTRANS
 
 _SETTINGS = f"""
@@ -99,11 +108,17 @@ class Answer:
 class Savepoint:
     """A point in a transaction to which it can return."""
 
-    __slots__ = ("is_sent",)
+    __slots__ = ("depth", "is_sent")
 
-    def __init__(self) -> None:
-        """Be known to nobody but us yet."""
+    def __init__(self, depth: int) -> None:
+        """Be known to nobody but us yet; inside how many, itself included, tells its name."""
+        self.depth = depth
         self.is_sent = False
+
+    @property
+    def name(self) -> str:
+        """Return what the server calls it: like no other one that it is in, or that is in it."""
+        return f"step{self.depth}"
 
 
 class Connection:
@@ -122,10 +137,14 @@ class Connection:
         self._pipeline = Pipeline(raw)
         self._waiting: list[Statement | Savepoint] = []
         self._begin: Statement | None = None
+        self._depth = 0
+        """Savepoints that are open."""
         self.on_flush: Callable[[], None] | None = None
         """Called after each flush that went well; may refuse what was found."""
         self.schema = schema
         self.session = session
+        self.own_sessions: Collection[str] = (session,)
+        """Names of all sessions that this store has had: by any of them it may have claimed."""
         self.is_exact = False
         self.fault: psycopg.Error | None = None
         self.known: dict[object, Any] = {}
@@ -139,7 +158,8 @@ class Connection:
             psycopg.OperationalError: the server is out of reach, or refuses.
             StoreError: a database that cannot hold every text, or without a schema to use.
         """
-        raw = psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_S)
+        limits = {name: value for name, value in _LIMITS.items() if name not in _parts(url)}
+        raw = psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_S, **limits)
         try:
             raw.adapters.register_dumper(int, Int8Dumper)  # one type, so one plan for each text
             raw.execute(_SETTINGS)
@@ -213,7 +233,7 @@ class Connection:
                 batch.append(one)
             elif at < last or self.is_exact:
                 one.is_sent = True
-                batch.append(self._pipeline.statement(b"SAVEPOINT step", ()))
+                batch.append(self._pipeline.statement(f"SAVEPOINT {one.name}".encode(), ()))
             else:
                 self._waiting.append(one)
         if batch:
@@ -221,7 +241,8 @@ class Connection:
 
     def savepoint(self) -> Savepoint:
         """Mark a point of the transaction to return to."""
-        point = Savepoint()
+        self._depth += 1
+        point = Savepoint(self._depth)
         self._waiting.append(point)
         if self.is_exact:
             self.flush()
@@ -229,18 +250,22 @@ class Connection:
 
     def release(self, point: Savepoint) -> None:
         """Keep what was done since a savepoint."""
+        self._depth = point.depth - 1
         if point.is_sent:
-            self.execute("RELEASE step")
+            self.execute(f"RELEASE {point.name}")
         else:
             self._waiting.remove(point)
 
     def undo(self, point: Savepoint) -> None:
         """Undo what was done since a savepoint."""
         self.known.clear()
+        self._depth = point.depth - 1
         if point.is_sent:
+            # All that waits came after it, also the undoing of savepoints inside: by their names
+            # nothing of theirs outlives this one, whether the server has heard of it or not.
             self._waiting.clear()
-            self.execute("ROLLBACK TO step")
-            self.execute("RELEASE step")
+            self.execute(f"ROLLBACK TO {point.name}")
+            self.execute(f"RELEASE {point.name}")
         else:
             del self._waiting[self._waiting.index(point) :]
 
@@ -263,6 +288,7 @@ class Connection:
         self.fault = None
         self.is_exact = exact
         self.on_flush = None
+        self._depth = 0
         self.known.clear()
         self._begin = self._pipeline.statement(f"BEGIN ISOLATION LEVEL {mode}".encode(), ())
         self._waiting = [self._begin]
@@ -359,15 +385,19 @@ def place(url: str) -> str:
     Raises:
         StoreError: not a URL that PostgreSQL understands.
     """
-    try:
-        parts = conninfo_to_dict(url)
-    except psycopg.ProgrammingError:  # its text may hold a part of the password
-        msg = "database.url: not a PostgreSQL URL, expected postgresql://user@host:port/database"
-        raise StoreError(msg) from None
+    parts = _parts(url)
     hosts = str(parts.get("host") or "the local server").split(",")
     ports = str(parts.get("port") or "").split(",")
     shown = [f"{host}:{port}" if port else host for host, port in zip_longest(hosts, ports)]
     return f"{','.join(shown)}/{parts.get('dbname') or parts.get('user') or ''}"
+
+
+def _parts(url: str) -> Mapping[str, Any]:
+    try:
+        return conninfo_to_dict(url)
+    except psycopg.ProgrammingError:  # its text may hold a part of the password
+        msg = "database.url: not a PostgreSQL URL, expected postgresql://user@host:port/database"
+        raise StoreError(msg) from None
 
 
 def once(sql: str) -> str:

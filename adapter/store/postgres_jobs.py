@@ -5,6 +5,7 @@ their callers together: handing each over alone costs more than most of them tak
 """
 
 import asyncio
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -15,6 +16,8 @@ from adapter.service.ports import UnitOfWork
 from adapter.store.postgres_session import Session
 
 Work = Callable[[UnitOfWork], Any]
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +128,7 @@ class Jobs:
     def _work(self, session: Session) -> None:
         while jobs := self._take():
             while jobs:
-                outcomes = self._run(session, jobs)
+                outcomes = self._outcomes(session, jobs)
                 ended = []
                 for job, outcome in zip(jobs, outcomes, strict=False):
                     if outcome is not None:
@@ -138,6 +141,17 @@ class Jobs:
             with self._changed:
                 self._free += 1
         session.close()
+
+    def _outcomes(self, session: Session, jobs: Sequence[Job]) -> Sequence[Outcome | None]:
+        """Return the outcomes of some jobs; a fault in here is theirs, and the thread goes on.
+
+        Otherwise their callers, and after a few such faults all others, would wait forever.
+        """
+        try:
+            return self._run(session, jobs)
+        except Exception as error:
+            _LOG.exception("fault beside a unit of work or query")
+            return [Outcome(error=error)] * len(jobs)
 
     def _take(self) -> Sequence[Job]:
         """Return jobs once there are any, a fair share; nothing when the thread is to end."""

@@ -56,8 +56,10 @@ class Lane:
     def _group(self, session: Session, jobs: Sequence[Job]) -> Sequence[Outcome | None]:
         """Run units in one transaction; return their outcomes, None for what must run alone.
 
-        It ends early after GROUP_S, with the outcomes it has. No refusal is told before the commit:
-        it may rest on what another unit of the group wrote.
+        It ends early, with the outcomes it has, after GROUP_S and after a claim. Claimed rows are
+        locked without their transactions. A rival that holds one of these may wait for its row, so
+        nobody here may wait any more, neither for him nor for a row that another claim has. No
+        refusal is told before the commit: it may rest on what another unit of the group wrote.
         """
         end_s = time.monotonic() + GROUP_S
         try:
@@ -68,7 +70,7 @@ class Lane:
                 outcomes = []
                 for job in jobs:
                     outcomes.append(self._one(connection, locks, job.work))
-                    if time.monotonic() > end_s:
+                    if locks.has_claimed or time.monotonic() > end_s:
                         break
                 connection.commit()
         except UnknownOutcomeError as error:

@@ -49,7 +49,10 @@ class Locks:
     as held until the outcome is there, and no outcome of a later statement is used before that.
     """
 
-    __slots__ = ("_barred", "_connection", "_last", "_tried", "held", "missed", "wanted")
+    __slots__ = (
+        *("_barred", "_connection", "_last", "_tried"),
+        *("has_claimed", "held", "missed", "wanted"),
+    )
 
     def __init__(
         self, connection: Connection, wanted: set[Key], *, barred: Kind | None = None
@@ -68,6 +71,8 @@ class Locks:
         self.held: frozenset[Key] = frozenset()
         self.missed: str | None = None
         """What a rival had."""
+        self.has_claimed = False
+        """Whether rows are locked whose transactions are not: nothing more may be waited for."""
         self._last: Key | None = None
         """The furthest in the order, perhaps still held although a savepoint was undone."""
         connection.on_flush = self._judge

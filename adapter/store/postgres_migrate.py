@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 from adapter.store.errors import StoreError
 from adapter.store.migrate import Migration, known_migrations, pending
-from adapter.store.postgres_connection import Connection
+from adapter.store.postgres_connection import LOCK_MS, Connection
 
-_ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended('p2ptrade migrations', 0))"
+ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended('p2ptrade migrations', 0))"
+_AS_LONG_AS_IT_TAKES = "SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0"
+_LIMITED = f"SET LOCAL lock_timeout = {LOCK_MS}"
 _RECORDS = """
 CREATE TABLE migration (
     number BIGINT PRIMARY KEY CHECK (number > 0),
@@ -26,13 +28,18 @@ _RECORD = "INSERT INTO migration (number, name, checksum) VALUES (?, ?, ?)"
 def migrate_postgres(connection: Connection, known: Sequence[Migration] | None = None) -> None:
     """Apply what a schema still needs, all of it or nothing.
 
+    Waits for another process that does it already. A table that a unit of work holds is not waited
+    for longer than by any statement: behind that wait all units on it would stand.
+
     Raises:
         StoreError: not a schema of ours, or one of a newer program.
         psycopg.Error: the database refuses.
     """
     connection.begin("READ COMMITTED")
     try:
-        connection.control(_ONE_AT_A_TIME)
+        connection.control(_AS_LONG_AS_IT_TAKES)
+        connection.control(ONE_AT_A_TIME)
+        connection.control(_LIMITED)
         waiting = _waiting(connection, known_migrations("postgres") if known is None else known)
         for migration in waiting:
             if migration.number == 1:

@@ -1,5 +1,6 @@
 """Messages to send, in PostgreSQL: claimed by any number of processes, each row by one."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,6 +23,7 @@ from adapter.store.sqlite_outbox import (
 )
 from adapter.store.sqlite_table import NUMBER, names, places
 
+_LOG = logging.getLogger(__name__)
 _ROW_LOCK = " FOR UPDATE OF outbox"
 _ADD = f"""
 WITH added AS (
@@ -41,7 +43,9 @@ goes along when a transaction is locked, so that neither costs a round trip of i
 _GIVE_NUMBER = """
 INSERT INTO wire_transaction (number, transaction_id) OVERRIDING SYSTEM VALUE VALUES (?, ?)
 """
-_OF_TRANSACTION = f"{HEAD.replace('transaction_number = ?', f'transaction_number = {NUMBER}')}"
+_OF_TRANSACTION = HEAD.replace("transaction_number = ?", f"transaction_number = {NUMBER}")
+_HEAD = f"{_OF_TRANSACTION} FOR UPDATE".replace("id, state", "id, state, claimed_by")
+_CLAIMANT = "SELECT state, claimed_by FROM outbox WHERE id = ? FOR UPDATE"
 _SAVE = once(f"UPDATE outbox SET {CHANGES}, ready_ms = ? WHERE id = ?")
 _READY = f"""
 WITH {PEERS}, share AS (SELECT * FROM unnest(?::text[], ?::bigint[]) AS share (peer, most))
@@ -82,7 +86,7 @@ class LockedOutboxTable(OutboxTable):
     it locks the rows it takes and passes over those that others have, and never waits.
     """
 
-    __slots__ = ("_found", "_locks", "_new_ids")
+    __slots__ = ("_found", "_locks", "_new_ids", "_seen")
     _connection: Connection
     _found: dict[str, Rows]
     """Numbers that were asked for, by transaction."""
@@ -90,6 +94,8 @@ class LockedOutboxTable(OutboxTable):
     """By transaction: drawn while it was locked, so that a line is in order of ids."""
     _locks: Locks | None
     """None in a query, which locks nothing."""
+    _seen: set[int]
+    """Rows that were read here and locked, so that what is saved is made of what is there."""
 
     def enqueue(self, row: OutboxRow) -> int:
         """Queue a message, which is DUE; return its id."""
@@ -113,6 +119,8 @@ class LockedOutboxTable(OutboxTable):
         left = list(share.left), list(share.left.values())
         rows = self._rows(_READY, (*left, now_ms, min(share.each, limit), limit))
         if rows:
+            if self._locks is not None:
+                self._locks.has_claimed = True
             claim = (now_ms + lease_ms, self._connection.session, [row.id for row in rows])
             self._connection.execute(_CLAIM, claim)
         return [replace(row, state=OutboxState.CLAIMED) for row in rows]
@@ -120,12 +128,18 @@ class LockedOutboxTable(OutboxTable):
     def save_outbox(self, row: OutboxRow) -> None:
         """Write a row back after an attempt; peer, transaction, message and body stay.
 
+        A row that this unit has not read was claimed earlier. When that claim is over, because its
+        lease ended or it was written back before, what others made of the row stays.
+
         Raises:
             StoreError: there is no such row.
         """
         self._lock(Kind.TRANSACTION, row.transaction_id)
         line = (row.transaction_id, row.peer)
-        head = self._connection.execute(f"{_OF_TRANSACTION} FOR UPDATE", line).fetchone()
+        head = self._connection.execute(_HEAD, line).fetchone()
+        if row.id not in self._seen and not self._is_ours(row, head):
+            _LOG.warning("outbox row %d is not ours any more, %s is dropped", row.id, row.state)
+            return
         other = None if head is None or head[0] == row.id else head
         if other is not None and row.state is OutboxState.DUE and other[1] == OutboxState.DUE:
             # A dead letter is sent again; the line forms anew.
@@ -137,6 +151,14 @@ class LockedOutboxTable(OutboxTable):
             raise StoreError(msg)
         if other is None and row.state is not OutboxState.CLAIMED:
             self._connection.execute(STEP_UP, (self._number(row.transaction_id), row.peer))
+
+    def is_due(self, message_id: str, action: str) -> bool:
+        """Return whether the newest outbox row of a message is DUE; in a unit it stays so."""
+        is_due = super().is_due(message_id, action)
+        if not is_due or self._locks is None:
+            return is_due
+        row = self.find_outbox(message_id, action)  # nobody claims it from here on
+        return row is not None and row.state is OutboxState.DUE
 
     def prune_outbox(self, before_us: int, limit: int) -> Sequence[int]:
         """Delete the oldest delivered messages queued before then of which no trade is open.
@@ -151,6 +173,16 @@ class LockedOutboxTable(OutboxTable):
         for statement in _DELETE_MESSAGES:
             self._connection.execute(statement, messages)
         return [number for *_, number in old]
+
+    def _is_ours(self, row: OutboxRow, head: Sequence[Any] | None) -> bool:
+        """Return whether a row is claimed by this store, or was never claimed, or is not there."""
+        if head is not None and head[0] == row.id:
+            state, claimant = head[1:]
+        else:
+            found = self._connection.execute(_CLAIMANT, (row.id,)).fetchone()
+            state, claimant = found or (None, None)
+        is_claimed = state == OutboxState.CLAIMED
+        return claimant is None or (is_claimed and claimant in self._connection.own_sessions)
 
     def _number(self, transaction_id: str) -> int:
         """Return the number of a transaction, which is locked; a new one when it has none."""
@@ -182,7 +214,11 @@ class LockedOutboxTable(OutboxTable):
         # First its transaction: who holds that may be waiting for the row.
         self._lock(Kind.TRANSACTION, row.transaction_id)
         found = self._connection.execute(f"{sql}{_ROW_LOCK}", key).fetchone()
-        return None if found is None else outbox_from(found)
+        if found is None:
+            return None
+        row = outbox_from(found)
+        self._seen.add(row.id)
+        return row
 
     def _lock(self, kind: Kind, name: str) -> None:
         if self._locks is None or not self._locks.take(kind, name):

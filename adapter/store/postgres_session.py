@@ -32,9 +32,15 @@ _LOG = logging.getLogger(__name__)
 class Session:
     """One connection, opened when it is needed, and again after the server was away."""
 
-    def __init__(self, url: str) -> None:
-        """Take the URL of the database; nothing is opened yet."""
+    def __init__(self, url: str, names: set[str] | None = None) -> None:
+        """Take the URL of the database; nothing is opened yet.
+
+        Args:
+            url: of the database.
+            names: of the sessions that the store has had; grows with each that is opened.
+        """
         self._url = url
+        self._names = set() if names is None else names
         self._connection: Connection | None = None
 
     def write(self, unit: Callable[[UnitOfWork], T], *, barred: Kind | None = None) -> T:
@@ -162,8 +168,10 @@ class Session:
             return self._connection
         try:
             self._connection = Connection.open(self._url)
-        except psycopg.OperationalError as error:
+        except (psycopg.Error, StoreError) as error:  # also after a restore that lacks something
             raise _refused(error) from error
+        self._names.add(self._connection.session)
+        self._connection.own_sessions = self._names
         return self._connection
 
     def _may_start_again(self, fault: psycopg.Error, *, was_open: bool) -> bool:

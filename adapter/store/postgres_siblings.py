@@ -7,7 +7,6 @@ one after the other. What gets lost with a connection is covered: after a gap ev
 
 import asyncio
 import contextlib
-import itertools
 import json
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -25,8 +24,8 @@ from adapter.store.postgres_session import Session
 
 AGAIN_S = 0.5
 """Between two tries to listen while the server is away."""
-NEWS_TRANSACTIONS = 50
-"""In one notification, which may have 8,000 bytes; an id has up to 128 visible ASCII characters."""
+NEWS_BYTES = 7_900
+"""In one notification, which must have less than 8,000. Source: PostgreSQL, NOTIFY."""
 STOP_S = 1.0
 """How long a stop waits for the last news to go out."""
 _LISTEN = 'LISTEN "{}"'
@@ -233,9 +232,20 @@ class _Untold:
 
     def take(self) -> bytes:
         """Return as much as one notification holds, and forget it."""
-        some = list(itertools.islice(self._transaction_ids, NEWS_TRANSACTIONS))
+        some: list[str] = []
+        size = len(_encoded(News((), is_help_wanted=False)))
+        for transaction_id in self._transaction_ids:
+            size += len(json.dumps(transaction_id)) + len(", ")  # quotes in it count twice
+            if some and size > NEWS_BYTES:
+                break
+            some.append(transaction_id)
         for transaction_id in some:
             del self._transaction_ids[transaction_id]
         news = News(some, self._is_help_wanted)
         self._is_help_wanted = False
-        return json.dumps(asdict(news)).encode()
+        return _encoded(news)
+
+
+def _encoded(news: News) -> bytes:
+    """Return news as JSON, all of it ASCII."""
+    return json.dumps(asdict(news)).encode()

@@ -53,6 +53,7 @@ class PostgresUnit(LockedOutboxTable, InboxTable, TradeTable, AskedTable, OfferT
         self._locks = locks
         self._found = {}
         self._new_ids = {}
+        self._seen = set()
         self._ledger: LedgerStore | None = None
 
     @property
@@ -97,6 +98,7 @@ class PostgresUnit(LockedOutboxTable, InboxTable, TradeTable, AskedTable, OfferT
         assert self._locks is not None
         if not self._locks.try_(Kind.PRUNING, ""):
             return 0
+        self.prune_signatures(before_us)
         gone = [*self.prune_inbox(before_us, limit)]
         gone += self.prune_outbox(before_us, limit - len(gone))
         named = self._connection.execute(_NAMES, (sorted(set(gone)),)).fetchall()

@@ -24,6 +24,7 @@ SELECT {_COLUMNS} FROM asked WHERE state = 'OPEN' AND deadline_ms < ?
 ORDER BY deadline_ms, message_id LIMIT ?
 """
 _ADD_ATTEMPT = "INSERT INTO attempt (message_id, action, authorization) VALUES (?, ?, ?)"
+_DROP_ATTEMPT = "DELETE FROM attempt WHERE message_id = ? AND action = ? AND authorization = ?"
 _ATTEMPTS = "SELECT authorization FROM attempt WHERE message_id = ? AND action = ? ORDER BY id"
 
 
@@ -57,6 +58,10 @@ class AskedTable(Table):
     def add_attempt(self, message_id: str, action: str, authorization: str) -> None:
         """Keep the Authorization header of one attempt to send."""
         self._connection.execute(_ADD_ATTEMPT, (message_id, action, authorization))
+
+    def drop_attempt(self, message_id: str, action: str, authorization: str) -> None:
+        """Forget the header of an attempt that was not made."""
+        self._connection.execute(_DROP_ATTEMPT, (message_id, action, authorization))
 
     def attempts(self, message_id: str, action: str) -> Sequence[str]:
         """Return the Authorization headers of all attempts of a message of ours, in order."""

@@ -1,8 +1,8 @@
 """What one unit of work has read or written, kept so that no row is read or written twice.
 
-A unit runs alone in its transaction, so a row changes only by its own hand. Trades are written at
-once; offers and histories wait until the unit is done, because one message changes each of them
-twice.
+A unit runs alone in its transaction, so a row changes only by its own hand. Trades and requests of
+our own are written at once; offers and histories wait until the unit is done, because one message
+changes each of them twice.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from adapter.domain.offers import Offer
 from adapter.domain.parties import Side
 from adapter.domain.trade import Trade
+from adapter.service.records import Asked
 from adapter.store.sql import SqlConnection
+from adapter.store.sqlite_asked import AskedTable
 from adapter.store.sqlite_offers import OfferTable
 from adapter.store.sqlite_trades import TradeTable
 
@@ -18,15 +20,19 @@ State = tuple[dict[str, Offer], dict[str, bytes]]
 """Offers and histories that are not written yet."""
 
 
-class KeptRows(TradeTable, OfferTable):
-    """Trades, offers and histories of a unit of work."""
+class KeptRows(TradeTable, OfferTable, AskedTable):
+    """Trades, requests of our own, offers and histories of a unit of work."""
 
-    __slots__ = ("_histories", "_offers", "_trades", "_unsaved_histories", "_unsaved_offers")
+    __slots__ = (
+        *("_asked", "_histories", "_offers", "_trades"),
+        *("_unsaved_histories", "_unsaved_offers"),
+    )
 
     def __init__(self, connection: SqlConnection) -> None:
         """Work inside the open transaction of `connection`."""
         super().__init__(connection)
         self._trades: dict[tuple[Side, str], Trade | None] = {}
+        self._asked: dict[tuple[str, str], Asked | None] = {}
         self._offers: dict[str, Offer | None] = {}
         self._histories: dict[str, bytes | None] = {}
         self._unsaved_offers: dict[str, Offer] = {}
@@ -49,6 +55,7 @@ class KeptRows(TradeTable, OfferTable):
         """Go back to what waited at a savepoint, and read all else anew."""
         self._numbers.clear()
         self._trades.clear()
+        self._asked.clear()
         self._unsaved_offers, self._unsaved_histories = unsaved
         self._offers = dict(self._unsaved_offers)
         self._histories = dict(self._unsaved_histories)
@@ -69,6 +76,18 @@ class KeptRows(TradeTable, OfferTable):
         saved = super().save_trade(trade)
         self._trades[saved.side, saved.transaction_id] = saved
         return saved
+
+    def asked(self, message_id: str, action: str) -> Asked | None:
+        """Return a request of ours."""
+        key = (message_id, action)
+        if key not in self._asked:
+            self._asked[key] = super().asked(message_id, action)
+        return self._asked[key]
+
+    def save_asked(self, asked: Asked) -> None:
+        """Write a request of ours."""
+        super().save_asked(asked)
+        self._asked[asked.message_id, asked.action] = asked
 
     def offer(self, offer_id: str) -> Offer | None:
         """Return an offer, withdrawn ones included."""

@@ -19,7 +19,7 @@ from adapter.store.rows import (
     outbox_values,
 )
 from adapter.store.sqlite_inbox import NO_OPEN_TRADE, OURSELVES
-from adapter.store.sqlite_table import NUMBER, Table, names, places
+from adapter.store.sqlite_table import NUMBER, Table, given_id, names, places
 
 SELECTED = ", ".join(
     "outbox_body.body" if column == "body" else f"outbox.{column}" for column in OUTBOX_COLUMNS
@@ -33,11 +33,11 @@ SELECT id, state FROM outbox WHERE transaction_number = ? AND peer = ? AND ready
 ADD = f"""
 INSERT INTO outbox ({names(OUTBOX_STORED)}, transaction_number, ready_ms)
 VALUES ({places(OUTBOX_STORED)}, ?, CASE WHEN EXISTS ({HEAD}) THEN NULL ELSE ? END)
-RETURNING id
 """
 _ADD_BODY = "INSERT INTO outbox_body (id, body) VALUES (?, ?)"
 _ONE = f"{_ROWS} WHERE outbox.id = ?"
 _OF_MESSAGE = f"{_ROWS} WHERE message_id = ? AND action = ? ORDER BY outbox.id DESC LIMIT 1"
+_STATE = "SELECT state FROM outbox WHERE message_id = ? AND action = ? ORDER BY id DESC LIMIT 1"
 _OF_TRANSACTION = f"{_ROWS} WHERE transaction_number = {NUMBER} ORDER BY outbox.id"
 _DEAD = f"{_ROWS} WHERE state = 'DEAD' ORDER BY outbox.id LIMIT ?"
 PEERS = """
@@ -69,7 +69,6 @@ CHANGES = ", ".join(f"{column} = ?" for column in OUTBOX_CHANGED)
 _SAVE = f"UPDATE outbox SET {CHANGES}, ready_ms = ? WHERE id = ?"
 _SAVE_CLAIMED = f"""
 UPDATE outbox SET {CHANGES}, ready_ms = NULL WHERE id = ? AND state = 'CLAIMED'
-RETURNING transaction_number
 """
 STEP_BACK = "UPDATE outbox SET ready_ms = NULL WHERE id = ?"
 STEP_UP = """
@@ -78,6 +77,10 @@ UPDATE outbox SET ready_ms = next_ms WHERE id = (
     WHERE transaction_number = ? AND peer = ? AND state = 'DUE' AND ready_ms IS NULL
     ORDER BY id LIMIT 1)
 """
+_STEP_UP_BEHIND = STEP_UP.replace(
+    "transaction_number = ?",
+    "transaction_number = (SELECT transaction_number FROM outbox AS head WHERE head.id = ?)",
+)
 _LEASE = "SELECT ready_ms FROM outbox WHERE id = ?"
 
 OLD = f"""
@@ -102,7 +105,7 @@ class OutboxTable(Table):
         assert row.state is OutboxState.DUE, row.state
         number = self._number(row.transaction_id)
         values = (*outbox_values(row), number, number, row.peer, row.next_ms)
-        row_id = int(self._connection.execute(ADD, values).fetchone()[0])
+        row_id = given_id(self._connection.execute(ADD, values))
         self._connection.execute(_ADD_BODY, (row_id, row.body))
         return row_id
 
@@ -113,6 +116,11 @@ class OutboxTable(Table):
     def find_outbox(self, message_id: str, action: str) -> OutboxRow | None:
         """Return the newest outbox row of a message."""
         return self._row(_OF_MESSAGE, (message_id, action))
+
+    def is_due(self, message_id: str, action: str) -> bool:
+        """Return whether the newest outbox row of a message is DUE; the row is not read."""
+        found = self._connection.execute(_STATE, (message_id, action)).fetchone()
+        return found is not None and found[0] == OutboxState.DUE
 
     def claim_outbox(
         self, now_ms: int, lease_ms: int, limit: int, share: Share = ALL
@@ -139,12 +147,11 @@ class OutboxTable(Table):
             StoreError: there is no such row.
         """
         changes = outbox_changes(row)
-        if row.state is not OutboxState.CLAIMED:
-            # Nearly always: what is claimed is the head of its line, and the next one steps up.
-            found = self._connection.execute(_SAVE_CLAIMED, (*changes, row.id)).fetchone()
-            if found is not None:
-                self._connection.execute(STEP_UP, (found[0], row.peer))
-                return
+        # Nearly always: what is claimed is the head of its line, and the next one steps up.
+        is_over = row.state is not OutboxState.CLAIMED
+        if is_over and self._connection.execute(_SAVE_CLAIMED, (*changes, row.id)).rowcount == 1:
+            self._connection.execute(_STEP_UP_BEHIND, (row.id, row.peer))
+            return
         line = (self._number(row.transaction_id), row.peer)
         head = self._connection.execute(HEAD, line).fetchone()
         other = None if head is None or head[0] == row.id else head

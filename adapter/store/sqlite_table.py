@@ -1,14 +1,15 @@
 """What the tables of a unit of work share: the connection, and the numbers of transactions."""
 
+import sqlite3
 from collections.abc import Sequence
 
-from adapter.store.sql import SqlConnection
+from adapter.store.sql import Rows, SqlConnection
 
 NUMBER = "(SELECT number FROM wire_transaction WHERE transaction_id = ?)"
 """Number of a transaction, in conditions; NULL, which equals nothing, when it has none."""
 
 _NUMBER = "SELECT number FROM wire_transaction WHERE transaction_id = ?"
-_GIVE_NUMBER = "INSERT INTO wire_transaction (transaction_id) VALUES (?) RETURNING number"
+_GIVE_NUMBER = "INSERT INTO wire_transaction (transaction_id) VALUES (?)"
 
 
 class Table:
@@ -30,10 +31,18 @@ class Table:
         if number is None:
             found = self._connection.execute(_NUMBER, (transaction_id,)).fetchone()
             if found is None:
-                found = self._connection.execute(_GIVE_NUMBER, (transaction_id,)).fetchone()
-            number = int(found[0])
+                number = given_id(self._connection.execute(_GIVE_NUMBER, (transaction_id,)))
+            else:
+                number = int(found[0])
             self._numbers[transaction_id] = number
         return number
+
+
+def given_id(rows: Rows) -> int:
+    """Return the id that an INSERT on SQLite gave; RETURNING takes 14 µs, for a table beside."""
+    assert isinstance(rows, sqlite3.Cursor)
+    assert rows.lastrowid is not None
+    return rows.lastrowid
 
 
 def names(columns: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from adapter.domain.parties import Side
 from adapter.domain.trade import Trade
+from adapter.service.records import signature_mark
 from adapter.store.errors import StoreError
 from adapter.store.rows import TRADE_COLUMNS, trade_from, trade_values
 from adapter.store.sqlite_table import NUMBER, Table, names, places
@@ -57,6 +58,7 @@ INSERT INTO contract_history (key, summary) VALUES (?, ?)
 ON CONFLICT (key) DO UPDATE SET summary = excluded.summary
 """
 _MARK = "INSERT INTO mark (key) VALUES (?) ON CONFLICT DO NOTHING"
+_UNMARK = "DELETE FROM mark WHERE key >= ? AND key < ?"
 
 
 class TradeTable(Table):
@@ -139,6 +141,11 @@ class TradeTable(Table):
     def mark(self, key: str) -> bool:
         """Set a named mark; return False when it was set before."""
         return self._connection.execute(_MARK, (key,)).rowcount == 1
+
+    def prune_signatures(self, before_us: int) -> None:
+        """Forget the marks of signatures that ended before then."""
+        bounds = signature_mark(0), signature_mark(before_us // 1_000_000)
+        self._connection.execute(_UNMARK, bounds)
 
     def _written(self, trade: Trade) -> bool:
         """Write a trade over the version before it; return whether that was there."""

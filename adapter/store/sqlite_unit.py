@@ -6,7 +6,6 @@ from typing import TypeVar
 from adapter.service.records import LoggedMessage
 from adapter.settlement import LedgerStore
 from adapter.store.ledger_sqlite import SqliteLedger
-from adapter.store.sqlite_asked import AskedTable
 from adapter.store.sqlite_connection import Connection, transaction_lost
 from adapter.store.sqlite_inbox import InboxTable
 from adapter.store.sqlite_kept import KeptRows
@@ -26,7 +25,7 @@ AND NOT EXISTS (SELECT 1 FROM trade WHERE leg_number = ?1)
 """The number of a transaction of which nothing is left, as after a discover."""
 
 
-class SqliteUnit(InboxTable, KeptRows, AskedTable, OutboxTable, RootTable):
+class SqliteUnit(InboxTable, KeptRows, OutboxTable, RootTable):
     """One unit of work or query, inside a transaction that its caller begins and ends.
 
     The methods of `service.ports.UnitOfWork`, grouped by table in the modules of the bases.
@@ -76,6 +75,7 @@ class SqliteUnit(InboxTable, KeptRows, AskedTable, OutboxTable, RootTable):
 
     def prune(self, before_us: int, limit: int) -> int:
         """Delete inbox rows and sent outbox rows of finished trades older than that."""
+        self.prune_signatures(before_us)
         gone = [*self.prune_inbox(before_us, limit)]
         gone += self.prune_outbox(before_us, limit - len(gone))
         self._connection.executemany(_FORGET, [(number,) for number in set(gone)])

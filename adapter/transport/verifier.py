@@ -1,8 +1,8 @@
 """Signature checks that do not hold up the event loop.
 
-A check takes about 40 µs and releases the interpreter lock. Handing over message by message is
-slower than checking at once, so a lone message is checked inline, and several that wait together
-go to the threads in slices. Source: architecture, section 4.
+A check takes about 40 µs and releases the interpreter lock. To hand over and be woken again costs
+as much as a few of them, so only whole slices go to the threads; fewer are checked at once.
+Source: architecture, section 4.
 """
 
 import asyncio
@@ -55,8 +55,8 @@ class SlicingVerifier:
 
     def _start(self) -> None:
         checks, self._waiting = self._waiting, []
-        if len(checks) == 1:
-            _settle(checks, [_outcome(checks[0])])
+        if len(checks) < SLICE:
+            _settle(checks, _run_all(checks))
             return
         loop = asyncio.get_running_loop()
         for start in range(0, len(checks), SLICE):

@@ -12,6 +12,7 @@ from adapter.domain.curves import faults
 from adapter.domain.errors import WireError
 from adapter.domain.findings import Finding, Path
 from adapter.domain.instants import format_instant
+from adapter.domain.quantities import to_text
 from adapter.protocol.coordination import read_curve
 from adapter.protocol.orders import exact
 from adapter.protocol.rules.curves import fault_finding
@@ -105,6 +106,9 @@ class CurveOrder(Body):
     start: Instant = Field(description="Begin of the market's delivery window.")
     end: Instant = Field(description="End of the market's delivery window.")
     offer_id: OfferId | None = Field(None, description="Absent: the open market of that window.")
+    max_market_making_fee: Micro | None = Field(
+        None, description="Per kWh, in the curve's currency. Absent: whatever the market takes."
+    )
 
     @model_validator(mode="after")
     def _ends_after_start(self) -> "CurveOrder":
@@ -124,7 +128,7 @@ class CurveOrder(Body):
         if found:
             first = found[0]
             raise WireError(str(first.wire_code), first.message, path=first.path, findings=found)
-        plan = {
+        plan: dict[str, Any] = {
             "bpp_id": self.bpp_id,
             "source_meter_id": self.source_meter_id,
             "source_type": self.source_type,
@@ -132,7 +136,11 @@ class CurveOrder(Body):
             "start": format_instant(self.start),
             "end": format_instant(self.end),
         }
-        return plan if self.offer_id is None else {**plan, "offer_id": self.offer_id}
+        if self.offer_id is not None:
+            plan["offer_id"] = self.offer_id
+        if self.max_market_making_fee is not None:
+            plan["max_market_making_fee"] = to_text(self.max_market_making_fee)
+        return plan
 
 
 def _broken(curve: dict[str, Any]) -> Iterator[Finding]:

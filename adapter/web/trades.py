@@ -15,8 +15,8 @@ from adapter.domain.parties import NodeRole
 from adapter.domain.quantities import to_text
 from adapter.domain.trade import Trade
 from adapter.protocol.lifecycle import CONFIRMED_STATES
-from adapter.service.waiters import is_decided
 from adapter.service.queries import MAX_PAGE
+from adapter.service.waiters import is_decided
 from adapter.web.auth import Guard
 from adapter.web.body import read_json_object
 from adapter.web.curve_orders import CurveOrder

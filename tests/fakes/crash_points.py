@@ -122,7 +122,7 @@ class PointedStore:
 
 def _step_of(sql: str) -> str | None:
     """Return the kind of a writing statement: what it does, and to which table."""
-    if sql in ("SAVEPOINT step", "RELEASE step"):
+    if sql.startswith(("SAVEPOINT step", "RELEASE step")):
         return sql.split()[0].lower()
     found = _WRITES.match(sql)
     return None if found is None else f"{found[1].lower()} {found[2]}"

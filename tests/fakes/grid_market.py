@@ -171,7 +171,7 @@ def error_of(message: Message) -> tuple[str, Any]:
 
 
 async def register_market(network: Network) -> None:
-    """Register the market's own user, fund it, and let the roof's owner sell its energy.
+    """Register the market's own user, fund it, let it be a market and sell the roof's energy.
 
     From now on the roof's owner is with an app of its own.
     """
@@ -179,6 +179,7 @@ async def register_market(network: Network) -> None:
     await network.call(
         "rec", "registry", "register_user", user=MARKET, user_type="PROSUMER", location="Hall 1"
     )
+    await network.call("admin", "trading", "add_market_maker", market_maker=MARKET)
     deposit = {"to": MARKET, "amount": "20.00", "external_reference": "bank-market"}
     await network.call("treasury", "token", "deposit", **deposit)
     await network.call(BPP, "token", "approve", on_behalf_of="sun", spender="network", value="100")

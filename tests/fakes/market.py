@@ -248,12 +248,17 @@ class Market:
         await self.node.contracts.call(command, actor=actor, on_behalf_of=on_behalf_of)
 
     async def enroll(self, user: str, subscriber: str, meter: str | None, cash: str) -> None:
-        """Let the ledger know somebody who trades: a meter of 15 kW, caps of 60, consent to all."""
+        """Let the ledger know somebody who trades: a meter of 15 kW, caps of 60, consent to all.
+
+        Who has no meter is a market.
+        """
         await self.call(
             "rec", "registry.register_user", user=user, user_type="PROSUMER", location="Lane 4"
         )
         await self.call("rec", "registry.set_representative", user=user, subscriber=subscriber)
-        if meter is not None:
+        if meter is None:
+            await self.call("admin", "trading.add_market_maker", market_maker=user)
+        else:
             key = base64.b64encode(Signer(meter, "m", bytes([90] * 32)).public_key).decode()
             named = {"meter_id": meter, "capacity_kw": "15", "public_key": key}
             await self.call("rec", "registry.assign_meter", owner=user, **named)

@@ -187,6 +187,7 @@ async def _set_up(network: MarketNetwork) -> None:
             "rec", "registry", "set_representative", user=user, subscriber=subscriber
         )
         if meter is None:
+            await network.call("admin", "trading", "add_market_maker", market_maker=user)
             continue
         key = base64.b64encode(network.meter_keys[meter].public_key).decode()
         await network.call(

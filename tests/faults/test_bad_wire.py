@@ -12,8 +12,8 @@ import pytest
 
 from adapter.domain.parties import Side
 from adapter.domain.trade import TradeState
-from adapter.service.waiters import is_decided
 from adapter.service.ports import Answer, SendError
+from adapter.service.waiters import is_decided
 from adapter.store.audit import audit_sqlite
 from tests.fakes.network import GRID, ROLES, Network, offer, open_network, plan
 from tests.faults.crash_child import END, START, caps_of, deliver_energy

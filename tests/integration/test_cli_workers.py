@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from adapter.cli.workers import AGAIN_S, _Worker
 from adapter.demo.folder import REGULATOR, DemoFolder, DemoNode, write_folder
 from adapter.demo.network import new_ports
 from adapter.demo.processes import Processes
@@ -123,6 +124,12 @@ def test_several_workers_need_postgresql(folder: DemoFolder) -> None:
     [line] = ran.stderr.splitlines()
     assert "database.url is SQLite" in line
     assert "postgresql://" in line
+
+
+def test_a_worker_that_died_a_thousand_times_is_started_again_all_the_same() -> None:
+    first, most = AGAIN_S
+    waits = [_Worker(restarts=restarts).wait_s() for restarts in (0, 1, 1_023, 1_024, 10**6)]
+    assert waits == [first, 2 * first, most, most, most]
 
 
 def test_workers_that_start_together_write_one_beginning(parents: Parents, grid: DemoNode) -> None:

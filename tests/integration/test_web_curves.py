@@ -44,6 +44,14 @@ async def test_numbers_come_as_texts_or_numbers_and_go_out_exact(web: Web) -> No
     assert [str(point["price"]) for point in kept["curve"]] == ["0.06", "0.07"]
 
 
+async def test_the_highest_fee_is_kept_with_the_wish(web: Web) -> None:
+    answer = await web.bap.post("/trades?wait=0", json=body(max_market_making_fee="0.0250"))
+    assert answer.status_code == 202, answer.text
+    trade = await web.network.trade(Side.BAP)
+    assert trade.plan is not None
+    assert trade.plan["max_market_making_fee"] == "0.025"
+
+
 async def test_without_a_market_of_that_window_the_network_refuses(web: Web) -> None:
     answer = await web.pumped(web.bap.post("/trades", json=body()))
     assert answer.status_code == 409
@@ -117,6 +125,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "SCH_INVALID_FORMAT",
         "$.offer_curve.curve",
     ),
+    ({"max_market_making_fee": "-0.01"}, "SCH_INVALID_FORMAT", "$.max_market_making_fee"),
     ({"source_type": "COAL"}, "SCH_INVALID_ENUM", "$.source_type"),
     ({"end": "2026-03-02T09:00:00Z"}, "SCH_INVALID_FORMAT", "$"),
     ({"quantity_kwh": "5"}, "SCH_FIELD_NOT_ALLOWED", "$.quantity_kwh"),

@@ -18,7 +18,7 @@ from adapter.domain.instants import DeliveryInterval
 from adapter.domain.market import FeeTreatment, cleared_energies
 from adapter.domain.quantities import Energy, to_decimal, to_text
 from adapter.settlement import verify
-from adapter.settlement.accounts import fees, main, wheeling
+from adapter.settlement.accounts import main, wheeling
 from adapter.settlement.curve_clearing import clear_curves
 from adapter.store.ledger_memory import MemoryLedger
 from tests.unit.settlement.bazaar import MARKET, Bazaar
@@ -139,7 +139,7 @@ def _check(
         assert abs(change - due / 1_000_000) <= 1
         paid_in, paid_out = paid_in + part.value * (not exports), paid_out + part.value * exports
         earned += part.buyer_fee + part.seller_fee - part.wheeling
-    market = world.on_account(main(MARKET, "USD")) - CASH + world.on_account(fees(MARKET, "USD"))
+    market = world.on_account(main(MARKET, "USD")) - CASH
     assert market == earned + paid_in - paid_out
     assert changes + market + world.on_account(wheeling("grid", "USD")) == 0
     assert world.available(MARKET, "USD") == world.posted(MARKET, "USD")

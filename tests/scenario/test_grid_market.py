@@ -36,6 +36,12 @@ from tests.fakes.stranger import Message, Stranger
 
 POWER = {BAP: "-4.716981", OTHER: "4.716981"}
 PRICE = "0.069057"
+SHARING = (
+    load((("0.06", -2), ("0.07", 0))),
+    load((("0.06", -1), ("0.07", 0)), meter="meter-shop-1"),
+    roof((("0.05", 0), ("0.06", 2), ("0.06", 3))),
+)
+"""Two loads that take 3 kW at 0.06, and a roof that gives any power from 2 to 3 kW there."""
 LEDGER = ("ledger_accounts", "ledger_holds", "ledger_entries")
 
 
@@ -251,6 +257,17 @@ async def test_what_could_not_be_settled_is_refused_at_init(
     assert dump(network, *LEDGER) == before
 
 
+async def test_a_window_of_thousands_of_years_is_refused_before_its_slots_are_looked_at(
+    network: Network, market: Stranger
+) -> None:
+    # its meter has no cap on what it sells, so there might be one on some slot
+    order = market_order(prosumer(BAP, BUYER_METER, (("0.05", 0), ("0.06", 2))))
+    contract(order)["inputParameters"]["deliveryWindow"]["endTime"] = "9999-03-02T09:15:00Z"
+    await send(network, market, "init", order)
+    assert error_of(market.last("on_init"))[0] == "BIZ_FULFILLMENT_UNAVAILABLE"
+    assert market.last("on_init")["error"]["details"]["cause"]["code"] == "INVALID_INTERVAL"
+
+
 async def test_an_init_after_the_gate_is_refused(network: Network, market: Stranger) -> None:
     network.clock.move_to("2026-03-02T08:01:01Z")
     await send(network, market, "init", market_order(load()))
@@ -302,10 +319,9 @@ async def test_two_prosumers_of_one_platform_are_told_apart_by_their_meters(
     network: Network, market: Stranger
 ) -> None:
     await _second_load(network)
-    shop = load(meter="meter-shop-1")
-    granted = await reserved(network, market, load(), shop, roof())
+    granted = await reserved(network, market, *SHARING)
     power = {BUYER_METER: "-2", "meter-shop-1": "-1", OTHER: "3"}
-    order = cleared_order(granted, load(), shop, roof(), price="0.06", power=power)
+    order = cleared_order(granted, *SHARING, price="0.06", power=power)
     assert "error" not in await confirmed(network, market, order)
     assert (await caps(network, "meter-shop-1"))["BUY"]["total"] == "1"
 
@@ -314,8 +330,8 @@ async def _poor(network: Network) -> None:
     await _pays_out(network, "bob")
 
 
-async def _pays_out(network: Network, user: str) -> None:
-    args = {"from": user, "amount": "19.70", "external_reference": f"out-{user}"}
+async def _pays_out(network: Network, user: str, amount: str = "19.70") -> None:
+    args = {"from": user, "amount": amount, "external_reference": f"out-{user}"}
     await network.call("treasury", "token", "withdraw", **args)
 
 
@@ -374,13 +390,13 @@ async def test_without_the_refused_one_the_rest_can_still_be_confirmed(
     await network.call("rec", "registry", "set_representative", user="eve", subscriber=BAP)
     await network.call("rec", "registry", "set_representative", user="eve", subscriber=BAP)
     await _second_load(network, owner="eve")
-    shop = load(meter="meter-shop-1")
-    granted = await reserved(network, market, load(), shop, roof())
+    granted = await reserved(network, market, *SHARING)
     power = {BUYER_METER: "-2", "meter-shop-1": "-1", OTHER: "3"}
-    order = cleared_order(granted, load(), shop, roof(), price="0.06", power=power)
+    order = cleared_order(granted, *SHARING, price="0.06", power=power)
     code, participant = error_of(await confirmed(network, market, order))
     assert (code, participant) == ("BIZ_PAYMENT_FAILED", "meter-shop-1")
-    rest = cleared_order(granted, load(), roof(), price="0.06", power={BAP: "-2", OTHER: "2"})
+    house, _, sun = SHARING
+    rest = cleared_order(granted, house, sun, price="0.06", power={BAP: "-2", OTHER: "2"})
     assert "error" not in await confirmed(network, market, rest)
 
 
@@ -390,9 +406,74 @@ async def test_a_meter_that_was_never_reserved_is_refused(
     granted = await reserved(network, market, roof())
     order = cleared_order(granted, load(), roof(), price=PRICE, power=POWER)
     before = dump(network, *LEDGER)
-    code, participant = error_of(await confirmed(network, market, order))
-    assert (code, participant) == ("BIZ_FULFILLMENT_UNAVAILABLE", BUYER_METER)
+    reply = await send(network, market, "confirm", order)
+    assert reply.code == "BIZ_FULFILLMENT_UNAVAILABLE"
+    assert reply.error["details"]["cause"]["details"]["participants"] == [BUYER_METER]
     assert dump(network, *LEDGER) == before
+
+
+async def test_all_who_are_refused_are_named_at_once(network: Network, market: Stranger) -> None:
+    await network.call(
+        "rec", "registry", "register_user", user="eve", user_type="CONSUMER", location="Lane 5"
+    )
+    await network.call("rec", "registry", "set_representative", user="eve", subscriber=BAP)
+    await _second_load(network, owner="eve")
+    granted = await reserved(network, market, *SHARING)
+    await _pays_out(network, "bob", "19.90")
+    power = {BUYER_METER: "-2", "meter-shop-1": "-1", OTHER: "3"}
+    order = cleared_order(granted, *SHARING, price="0.06", power=power)
+    before = dump(network, *LEDGER)
+    message = await confirmed(network, market, order)
+    assert error_of(message) == ("BIZ_PAYMENT_FAILED", BUYER_METER)
+    cause = message["error"]["details"]["cause"]
+    assert cause["details"]["participants"] == [BUYER_METER, "meter-shop-1"]
+    assert dump(network, *LEDGER) == before
+
+
+async def test_the_refused_are_named_though_the_market_cannot_sell_without_them(
+    network: Network, market: Stranger
+) -> None:
+    order = await cleared(network, market)
+    await _no_grid_allowance(network)
+    await _poor(network)
+    await _pays_out(network, MARKET)
+    assert error_of(await confirmed(network, market, order)) == ("BIZ_PAYMENT_FAILED", SELLER_METER)
+
+
+@pytest.mark.parametrize(
+    ("price", "kw"),
+    [
+        pytest.param("1.5", "4.716981", id="a load that pays up to 0.07"),
+        pytest.param("0.001", "4.716981", id="below the fee and the roof"),
+        pytest.param("0.069057", "4.7", id="held back though approved"),
+        pytest.param("0.069057", "4.9", id="more than the roof gives"),
+        pytest.param("0.06906", "4.716981", id="the next price"),
+    ],
+)
+async def test_what_cleared_off_a_curve_is_refused_and_is_nobodys_fault(
+    network: Network, market: Stranger, price: str, kw: str
+) -> None:
+    granted = await reserved(network, market, load(), roof())
+    power = {BAP: f"-{kw}", OTHER: kw}
+    order = cleared_order(granted, load(), roof(), price=price, power=power)
+    before = dump(network, *LEDGER)
+    reply = await send(network, market, "confirm", order)
+    assert reply.code == "BIZ_PRICE_MISMATCH", reply.raw
+    assert reply.error["details"]["cause"]["code"] == "P2P_CLEARED_OFF_CURVE"
+    assert "details" not in reply.error["details"]["cause"]
+    assert dump(network, *LEDGER) == before
+
+
+async def test_the_curve_that_counts_is_the_last_one_that_was_reserved(
+    network: Network, market: Stranger
+) -> None:
+    await reserved(network, market, load(), roof())
+    other = load((("0.06", -8), ("0.07", 0)))
+    granted = await reserved(network, market, other)
+    order = cleared_order(granted, other, roof(), price=PRICE, power=POWER)
+    assert (await send(network, market, "confirm", order)).code == "BIZ_PRICE_MISMATCH"
+    order = cleared_order(granted, load(), roof(), price=PRICE, power=POWER)
+    assert (await send(network, market, "confirm", order)).code == "BIZ_UPDATE_INCONSISTENT"
 
 
 async def test_more_than_was_approved_is_refused(network: Network, market: Stranger) -> None:
@@ -410,19 +491,27 @@ async def test_more_than_the_meters_carry_is_refused_though_the_caps_have_room(
     wide = roof((("0.05", 0), ("0.06", 20)))
     granted = await reserved(network, market, load(), wide)
     power = {BAP: "-15.000001", OTHER: "15.000001"}
-    order = cleared_order(granted, load(), wide, price=PRICE, power=power)
-    code, participant = error_of(await confirmed(network, market, order))
-    assert (code, participant) == ("BIZ_QUANTITY_UNAVAILABLE", BUYER_METER)
+    order = cleared_order(granted, load(), wide, price="0.06", power=power)
+    message = await confirmed(network, market, order)
+    assert error_of(message) == ("BIZ_QUANTITY_UNAVAILABLE", SELLER_METER)
+    cause = message["error"]["details"]["cause"]["details"]
+    assert cause == {
+        "participant": SELLER_METER,
+        "participants": [SELLER_METER, BUYER_METER],
+        "max_trade_kwh": "15",
+    }
     power = {BAP: "-15", OTHER: "15"}
-    order = cleared_order(granted, load(), wide, price=PRICE, power=power)
+    order = cleared_order(granted, load(), wide, price="0.06", power=power)
     assert "error" not in await confirmed(network, market, order)
 
 
 async def test_a_fee_above_the_clearing_price_is_refused(
     network: Network, market: Stranger
 ) -> None:
-    order = await cleared(network, market)
-    inputs(order, "MARKET_CLEARING_AGENT")["clearingPrice"] = Decimal("0.009999")
+    flat = load((("0.009999", -2), ("0.07", 0))), roof((("0.009999", 2), ("0.01", 3)))
+    granted = await reserved(network, market, *flat)
+    power = {BAP: "-2", OTHER: "2"}
+    order = cleared_order(granted, *flat, price="0.009999", power=power)
     code, participant = error_of(await confirmed(network, market, order))
     assert (code, participant) == ("BIZ_FULFILLMENT_UNAVAILABLE", None)
 

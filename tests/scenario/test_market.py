@@ -265,6 +265,45 @@ async def test_without_volume_every_commitment_is_terminated_and_released(
     assert (await market.session()).state == "TERMINATED"
 
 
+NO_PRICE = [
+    pytest.param("0", id="a surplus for nothing"),
+    pytest.param("0.009999", id="below the fee, which an export would have to add"),
+]
+
+
+@pytest.mark.parametrize("price", NO_PRICE)
+async def test_a_price_at_which_exports_would_cost_is_no_trade(
+    market: Market, operator: Operator, load: Party, roof: Party, price: str
+) -> None:
+    await committed(operator, load, "m-b", AT_012)
+    await committed(operator, roof, "m-s", ((price, "0"), (price, "5")))
+    await cleared(market, operator)
+    assert [status(p.last("on_confirm")) for p in (load, roof)] == ["TERMINATED"] * 2
+    assert operator.actions() == ["init", "init", "cancel"]
+    assert (await market.session()).state == "TERMINATED"
+
+
+async def test_at_a_price_of_the_fee_an_export_brings_nothing_and_is_made(
+    market: Market, operator: Operator, load: Party, roof: Party
+) -> None:
+    await committed(operator, load, "m-b", AT_012)
+    await committed(operator, roof, "m-s", (("0.01", "0"), ("0.01", "5")))
+    await cleared(market, operator)
+    assert agent(roof.last("on_confirm"))["clearingPrice"] == d("0.01")
+    assert status(load.last("on_confirm")) == "ACTIVE"
+
+
+@pytest.mark.parametrize("price", NO_PRICE)
+async def test_without_an_operator_the_same_prices_are_no_trade(tmp_path: Path, price: str) -> None:
+    market = await open_market(tmp_path, cascades=False)
+    load, roof = Party(market, LOAD), Party(market, ROOF)
+    await committed(None, load, "m-b", AT_012, wheeling=False)
+    await committed(None, roof, "m-s", ((price, "0"), (price, "5")), wheeling=False)
+    await market.close_gate()
+    assert [status(p.last("on_confirm")) for p in (load, roof)] == ["TERMINATED"] * 2
+    await market.close()
+
+
 async def test_a_gate_at_which_nobody_is_committed_ends_the_market(
     market: Market, operator: Operator, load: Party
 ) -> None:

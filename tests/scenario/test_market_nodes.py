@@ -240,5 +240,9 @@ async def test_the_application_sees_the_session_behind_a_trade(
     }
     listed = await queries.messages(f"T-{LOAD}")
     assert {one["action"] for one in listed if one["to"] == GRID} == {"init", "confirm"}
+    own = sorted(one["action"] for one in listed if one["transaction_id"] == f"T-{LOAD}")
+    assert own == ["confirm", "init", "on_confirm", "on_init"]
+    keys = {(one["direction"], one["action"], one["message_id"]) for one in listed}
+    assert len(keys) == len(listed) == 4 + 3 * 2  # and the session's two inits and its confirm
     assert trade["status"] == "ACTIVE" == status(load.last("on_confirm"))
     assert HOSTS[MARKET]

@@ -31,13 +31,12 @@ from tests.scenario.market_session_steps import (
 d = Decimal
 
 
-def no_cash(meter: str) -> Message:
-    """Return a refusal because of one participant."""
-    cause = {
-        "code": "INSUFFICIENT_FUNDS",
-        "message": "not enough",
-        "details": {"participant": meter},
-    }
+def no_cash(meter: str, *others: str) -> Message:
+    """Return a refusal because of one participant, or of several."""
+    named: Message = {"participant": meter}
+    if others:
+        named["participants"] = [meter, *others]
+    cause = {"code": "INSUFFICIENT_FUNDS", "message": "not enough", "details": named}
     return {
         "code": "BIZ_PAYMENT_FAILED",
         "message": "not enough",
@@ -103,6 +102,30 @@ async def test_one_after_the_other_may_be_refused(
         "BIZ_PAYMENT_FAILED"
     ] * 2
     assert status(load.last("on_confirm")) == "TERMINATED"
+
+
+async def test_all_that_are_refused_at_once_are_left_out_at_once(
+    market: Market, operator: Operator, load: Party, roof: Party, third: Party
+) -> None:
+    await both_committed(operator, load, roof)
+    for meter in ("m-3", "m-4"):
+        points = (("0.06", "-10"), ("0.07", "0"))
+        await committed(operator, third, meter, points, transaction_id=f"T-{meter}")
+
+    def verdict(message: Message) -> Message | None:
+        if message["context"]["action"] != "confirm" or "m-3" not in powers(message):
+            return None
+        return no_cash("m-3", "m-4", "m-of-nobody")
+
+    operator.refuse = verdict
+    await cleared(market, operator)
+    confirms = [one for one in operator.got if one["context"]["action"] == "confirm"]
+    assert [set(powers(one)) for one in confirms] == [{LOAD, ROOF, "m-3", "m-4"}, {LOAD, ROOF}]
+    first, second = (third.last("on_confirm", f"T-{meter}")["error"] for meter in ("m-3", "m-4"))
+    assert first["code"] == second["code"] == "BIZ_PAYMENT_FAILED"
+    assert "m-4" not in str(first)
+    assert "m-3" not in str(second)
+    assert status(load.last("on_confirm")) == "ACTIVE"
 
 
 async def test_nobody_learns_why_another_one_was_refused(

@@ -138,10 +138,6 @@ REFUSED: dict[str, tuple[Change, str]] = {
         "BIZ_PROVIDER_NOT_FOUND",
     ),
     "no prosumer": (no_prosumer, "SCH_ATTRIBUTE_PACK_INVALID"),
-    "a meter with a platform's name": (
-        lambda order: inputs(order, "PROSUMER").update(sourceMeterId=LOAD),
-        "SCH_ATTRIBUTE_PACK_INVALID",
-    ),
 }
 
 

@@ -481,7 +481,8 @@ async def test_an_application_may_send_init_and_confirm_itself(
     answer = approved(order)
     await tell(network, market, market.callback(market.last("init"), answer))
     body["message"] = {"order": answer}
-    await network.bap.originator.send(Action.CONFIRM, body)
+    sent = await network.bap.originator.send(Action.CONFIRM, body)
+    assert sent.ttl_ms == 30_000  # so long its caller waits
     await network.deliver()
     trade = await network.trade(Side.BAP)
     assert trade.request is not None

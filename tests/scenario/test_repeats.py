@@ -145,6 +145,9 @@ async def test_the_same_bytes_twice_are_refused_where_replay_is_forbidden(
     assert (first.status, second.status) == (200, 401)
     assert b"AUT_REPLAY_DETECTED" in second.body
     assert dump(network) == before
+    respelled = [(name, value.replace(b'",', b'", ')) for name, value in headers]
+    third = await network.bpp.inbound.receive("bpp", "select", respelled, raw)
+    assert (third.status, dump(network)) == (401, before)
     network.clock.advance(1)  # signed anew it is a retry, not a replay
     assert (await buyer.post(message)).raw == first.body
     await network.close()

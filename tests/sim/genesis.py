@@ -59,6 +59,7 @@ def start(variant: int) -> Start:
     for user in PROSUMERS:
         world.do("pool.add_energy", "pool-op", prosumer=user, amount=20, evidence="stock")
     world.user(MARKET)
+    world.do("trading.add_market_maker", "admin", market_maker=MARKET)
     world.deposit(MARKET, 500)
     for user in PROSUMERS:
         world.do("token.approve", user, spender=MARKET, value=60)

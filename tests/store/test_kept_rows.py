@@ -11,7 +11,7 @@ from adapter.service.ports import Store, UnitOfWork
 from adapter.store.errors import StoreError
 from adapter.store.sqlite import SqliteStore
 from adapter.store.sqlite_unit import SqliteUnit
-from tests.store.samples import offer, trade
+from tests.store.samples import asked, offer, trade
 
 KEY = "bpp|t1|c1"
 
@@ -23,6 +23,7 @@ def given_up(unit: UnitOfWork) -> None:
         unit.save_contract_history(KEY, b"second")
         unit.save_offer(replace(offer("o1"), available_micro_kwh=1))
         unit.save_trade(trade("t2"))
+        unit.save_asked(asked("m1"))
         raise KeyError
 
     with pytest.raises(KeyError):
@@ -34,14 +35,15 @@ async def test_a_savepoint_takes_back_only_what_came_after_it(store: Store) -> N
         unit.save_contract_history(KEY, b"first")
         unit.save_offer(offer("o1"))
         given_up(unit)
-        return unit.contract_history(KEY), unit.offer("o1"), unit.trade(Side.BPP, "t2")
+        return found(unit)
 
-    expected = (b"first", offer("o1"), None)
+    def found(unit: UnitOfWork) -> tuple[object, ...]:
+        kept = unit.contract_history(KEY), unit.offer("o1"), unit.trade(Side.BPP, "t2")
+        return (*kept, unit.asked("m1", asked().action))
+
+    expected = (b"first", offer("o1"), None, None)
     assert await store.write(unit) == expected
-    stored = await store.read(
-        lambda unit: (unit.contract_history(KEY), unit.offer("o1"), unit.trade(Side.BPP, "t2"))
-    )
-    assert stored == expected
+    assert await store.read(found) == expected
 
 
 async def test_a_unit_sees_the_offers_it_has_not_written_yet(store: Store) -> None:
@@ -56,6 +58,7 @@ async def test_a_unit_sees_the_offers_it_has_not_written_yet(store: Store) -> No
 
 async def test_a_row_that_is_changed_twice_is_read_and_written_once(sqlite: SqliteStore) -> None:
     await sqlite.write(lambda unit: unit.save_trade(trade("t1")))
+    await sqlite.write(lambda unit: unit.save_asked(asked("m1")))
     seen: list[str] = []
 
     def unit(unit: UnitOfWork) -> None:
@@ -65,11 +68,13 @@ async def test_a_row_that_is_changed_twice_is_read_and_written_once(sqlite: Sqli
             unit.save_offer(replace(unit.offer("o1") or offer("o1"), available_micro_kwh=number))
             unit.save_contract_history(KEY, b"%d" % number)
             assert unit.trade(Side.BPP, "t1") is not None
+            assert unit.asked("m1", asked().action) == asked("m1")
 
     await sqlite.write(unit)
     words = Counter(" ".join(one.split()[:3]) for one in seen)
     assert words["INSERT INTO offer"] == words["INSERT INTO contract_history"] == 1
     assert sum("FROM trade" in one for one in seen) == 1
+    assert sum("FROM asked" in one for one in seen) == 1
     assert (await sqlite.read(lambda unit: unit.contract_history(KEY))) == b"2"
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from adapter.domain.trade import TradeState
 from adapter.service.ports import Store, UnitOfWork
-from adapter.service.records import AskedState, OutboxState
+from adapter.service.records import AskedState, OutboxState, signature_mark
 from adapter.store.sqlite_table import Table
 from tests.store.samples import BAP, asked, inbox_row, leg, outbox_row, trade
 
@@ -211,3 +211,15 @@ async def test_an_id_is_not_given_again_after_its_row_was_deleted(store: Store) 
     first = await store.write(lambda unit: queue_as(unit, OutboxState.SENT))
     await prune(store)
     assert await store.write(lambda unit: unit.enqueue(outbox_row())) > first
+
+
+async def marked(store: Store, key: str) -> bool:
+    return await store.write(lambda unit: unit.mark(key))
+
+
+async def test_marks_of_signatures_are_forgotten_when_they_have_ended(store: Store) -> None:
+    ended, alive = (signature_mark(s, "peer", "sig") for s in (1_000, 5_000))
+    assert [await marked(store, key) for key in (ended, alive, "progress|1")] == [True] * 3
+    await prune(store, before_us=5_000 * 1_000_000)
+    found = [await marked(store, key) for key in (ended, alive, "progress|1")]
+    assert found == [True, False, False]

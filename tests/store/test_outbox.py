@@ -7,10 +7,10 @@ import pytest
 
 from adapter.domain.parties import Side
 from adapter.protocol.decision import MessageKind
-from adapter.service.ports import Store
+from adapter.service.ports import Store, UnitOfWork
 from adapter.service.records import OutboxRow, OutboxState, Share
 from adapter.store.errors import StoreError
-from tests.store.samples import BAP, OPERATOR, outbox_row
+from tests.store.samples import BAP, OPERATOR, outbox_row, sent
 
 LEASE_MS = 100
 FINAL = [OutboxState.SENT, OutboxState.REFUSED, OutboxState.DEAD]
@@ -29,10 +29,12 @@ async def claimed_ids(store: Store, now_ms: int = 1, limit: int = 99) -> list[in
 
 
 async def save(store: Store, row_id: int, **changes: object) -> None:
-    row = await store.read(lambda unit: unit.outbox_row(row_id))
-    assert row is not None
-    changed = replace(row, **changes)  # type: ignore[arg-type]
-    await store.write(lambda unit: unit.save_outbox(changed))
+    def change(unit: UnitOfWork) -> None:
+        row = unit.outbox_row(row_id)
+        assert row is not None
+        unit.save_outbox(replace(row, **changes))  # type: ignore[arg-type]
+
+    await store.write(change)
 
 
 async def next_ms(store: Store) -> int | None:
@@ -87,6 +89,21 @@ async def test_the_newest_row_of_a_message_is_found(store: Store) -> None:
     assert found is not None
     assert found.id == newest
     assert await store.read(lambda unit: unit.find_outbox("m2", "on_init")) is None
+
+
+async def test_whether_a_message_is_due_is_told_by_its_newest_row(store: Store) -> None:
+    async def is_due(message_id: str) -> bool:
+        return await store.read(lambda unit: unit.is_due(message_id, "on_init"))
+
+    [older] = await enqueue(store, outbox_row(message_id="m1"))
+    [newer] = await enqueue(store, outbox_row("t2", message_id="m1"))
+    assert await is_due("m1")
+    assert not await is_due("m2")
+    for row_id, expected in ((older, True), (newer, False)):
+        row = await store.read(lambda unit, row_id=row_id: unit.outbox_row(row_id))  # type: ignore[misc]
+        assert row is not None
+        await store.write(lambda unit, row=row: unit.save_outbox(sent(row)))  # type: ignore[misc]
+        assert await is_due("m1") is expected
 
 
 async def test_due_rows_are_claimed_longest_due_first_up_to_the_limit(store: Store) -> None:

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import psycopg
@@ -13,9 +15,11 @@ from adapter.domain.errors import WireError
 from adapter.service.ports import UnitOfWork
 from adapter.store.errors import StoreError
 from adapter.store.migrate import Migration, known_migrations
-from adapter.store.postgres import WRITERS, PostgresStore
+from adapter.store.postgres import READERS, WRITERS, PostgresStore
 from adapter.store.postgres_connection import Connection, place
-from adapter.store.postgres_migrate import migrate_postgres, pending_in
+from adapter.store.postgres_jobs import Job, Jobs, Outcome
+from adapter.store.postgres_migrate import ONE_AT_A_TIME, migrate_postgres, pending_in
+from adapter.store.postgres_session import Session
 from adapter.store.postgres_unit import PostgresUnit
 from tests.fakes.postgres import PostgresServer
 from tests.store.samples import outbox_row
@@ -26,6 +30,7 @@ BROKEN = Migration(2, "0002_broken.postgres.sql", "CREATE TABLE half (a BIGINT);
 STREAMS = 16
 ACKNOWLEDGED = 300
 """Units before the stop, and again after the start."""
+WAIT_S = 15
 _FIRST_IS_THERE = "SELECT to_regclass('first') IS NOT NULL"
 
 
@@ -201,6 +206,47 @@ async def test_a_server_that_became_a_standby_is_left(
     assert started == starts
 
 
+async def test_a_database_that_came_back_without_its_schema_refuses_until_it_has_one(
+    postgres_server: PostgresServer,
+) -> None:
+    """As after a restore that is under way: each thread outlives it."""
+    url = postgres_server.fresh_url()
+    store = PostgresStore(url)
+    schema = url.rpartition("%3D")[2]
+    postgres_server.run(f"ALTER SCHEMA {schema} RENAME TO {schema}_away")
+    postgres_server.run(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    )
+    async with asyncio.timeout(WAIT_S):
+        for number in range(2 * (WRITERS + READERS)):  # alone, then in groups
+            works = [store.write(lambda uow: uow.mark("b")) for _ in range(number)]
+            looks = [store.read(lambda uow: uow.next_outbox_ms()) for _ in range(number)]
+            for told in await asyncio.gather(*works, *looks, return_exceptions=True):
+                assert isinstance(told, WireError)
+                assert (told.code, "no schema" in str(told)) == ("NET_DOWNSTREAM_UNAVAILABLE", True)
+    postgres_server.run(f"ALTER SCHEMA {schema}_away RENAME TO {schema}")
+    async with asyncio.timeout(WAIT_S):
+        assert await store.write(lambda uow: uow.mark("c"))
+        assert await store.read(lambda uow: uow.next_outbox_ms()) is None
+    await store.close()
+
+
+async def test_a_fault_beside_the_units_is_told_to_their_callers() -> None:
+    def fault(_session: Session, _jobs: Sequence[Job]) -> Sequence[Outcome]:
+        raise LookupError("beside")
+
+    jobs = Jobs("faulty", [Session("")], fault, 9)
+    async with asyncio.timeout(WAIT_S):
+        for _ in range(2):  # the thread has outlived the first
+            told = await asyncio.gather(
+                *(jobs.do(lambda _: None) for _ in range(3)), return_exceptions=True
+            )
+            assert [str(one) for one in told] == 3 * ["beside"]
+    assert jobs.waiting == 0
+    await asyncio.to_thread(jobs.close)
+
+
 def test_a_database_that_cannot_hold_every_text_is_refused(postgres_server: PostgresServer) -> None:
     postgres_server.run("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0")
     with pytest.raises(StoreError, match="LATIN1, expected UTF8"):
@@ -249,6 +295,30 @@ def test_a_schema_of_another_program_is_refused(connection: Connection) -> None:
     connection.control("CREATE TABLE photos (a BIGINT)")
     with pytest.raises(StoreError, match="another program"):
         migrate_postgres(connection, [FIRST])
+
+
+def test_a_process_waits_for_another_that_migrates_as_long_as_it_takes(
+    connection: Connection, postgres_server: PostgresServer
+) -> None:
+    url = postgres_server.url(connection.schema)
+    waiting = (
+        "SELECT clock_timestamp() - query_start > interval '600 ms' FROM pg_stat_activity "
+        f"WHERE pid = {connection.control('SELECT pg_backend_pid()').fetchone()[0]} "  # type: ignore[index]
+        "AND wait_event = 'advisory'"
+    )
+    connection.control("SET lock_timeout = 200; SET statement_timeout = 300")
+    with contextlib.closing(Connection.open(url)) as rival, ThreadPoolExecutor(1) as thread:
+        rival.begin("READ COMMITTED")
+        rival.control(ONE_AT_A_TIME)
+        migrated = thread.submit(migrate_postgres, connection, [FIRST])
+        until = time.monotonic() + WAIT_S
+        while postgres_server.run(waiting) != [(True,)]:
+            assert not migrated.done(), migrated.exception()
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        rival.commit()
+        migrated.result(WAIT_S)
+    assert connection.control(_FIRST_IS_THERE).fetchone() == (True,)
 
 
 async def test_processes_that_start_at_once_migrate_once(postgres_server: PostgresServer) -> None:

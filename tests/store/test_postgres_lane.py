@@ -14,7 +14,7 @@ from adapter.settlement import Account, Changes, Entry
 from adapter.store import postgres_lane
 from adapter.store.postgres import PostgresStore
 from adapter.store.postgres_unit import PostgresUnit
-from tests.store.samples import offer
+from tests.store.samples import offer, outbox_row
 
 WAIT_S = 10
 
@@ -100,6 +100,32 @@ async def test_a_unit_that_raises_is_undone_alone(append: Append, postgres: Post
     assert isinstance(refused, RefusalError)
     assert (first[0], second[0]) == (2, 3)
     assert await postgres.write(lambda uow: uow.mark("refused"))
+
+
+async def test_a_unit_that_raises_through_savepoints_leaves_nothing(
+    append: Append, postgres: PostgresStore
+) -> None:
+    def refuse_inside(uow: UnitOfWork) -> None:
+        uow.mark("outer")
+        uow.savepoint(lambda: refuse(uow))
+
+    first, refused, second = await together(append, None, refuse_inside, None)
+    assert isinstance(refused, RefusalError)
+    assert first[1] == second[1]  # in one group
+    assert await postgres.write(lambda uow: uow.mark("outer"))
+    assert await postgres.write(lambda uow: uow.mark("refused"))
+
+
+async def test_a_claim_ends_its_group(append: Append, postgres: PostgresStore) -> None:
+    """Whoever holds the lock of a claimed row's transaction waits for the row: not we for him."""
+    await postgres.write(lambda uow: uow.enqueue(outbox_row()))
+
+    def claim(uow: UnitOfWork) -> None:
+        assert uow.claim_outbox(1, 9, 9)
+
+    ended = await together(append, None, claim, None, None)
+    numbers = [number for _, number in ended]
+    assert numbers[0] == numbers[1] != numbers[2] == numbers[3]
 
 
 async def test_a_unit_that_meets_a_rival_runs_alone_and_waits(

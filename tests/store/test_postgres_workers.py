@@ -7,18 +7,20 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from adapter.service.ports import Store
+from adapter.service.ports import Store, UnitOfWork
+from adapter.service.records import OutboxState
 from adapter.settlement.order_rows import ClearedEpoch, cleared_key
 from adapter.store.audit import audit_database
 from adapter.store.postgres import PostgresStore
 from tests.fakes.command_line import p2ptrade
 from tests.fakes.postgres import PostgresServer
 from tests.store.child_postgres import BATCH, COMMANDS, LEASE_MS, fill_book, open_ledger
-from tests.store.samples import outbox_row
+from tests.store.samples import outbox_row, sent
 from tests.unit.settlement.world import EPOCH
 
 ROOT = Path(__file__).parents[2]
@@ -144,6 +146,63 @@ async def test_a_process_that_starts_leaves_the_claims_of_those_that_live(url: s
     late = await again.write(lambda uow: uow.claim_outbox(1 + LEASE_MS, LEASE_MS, 9))
     assert {row.id for row in late} == queued
     await again.close()
+    await store.close()
+
+
+async def test_what_is_written_back_after_the_lease_does_not_undo_what_another_did(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    slow, other = PostgresStore(url), PostgresStore(url)
+    [row_id] = await queue(slow, 1)
+    [late] = await slow.write(lambda uow: uow.claim_outbox(1, LEASE_MS, 9))
+    again = replace(late, state=OutboxState.DUE, attempts=1, next_ms=7)
+    [row] = await other.write(lambda uow: uow.claim_outbox(1 + LEASE_MS, LEASE_MS, 9))
+    await slow.write(lambda uow: uow.save_outbox(again))
+    assert await slow.read(lambda uow: uow.outbox_row(row_id)) == row  # still the other's
+    await other.write(lambda uow: uow.save_outbox(sent(row)))
+    await slow.write(lambda uow: uow.save_outbox(again))
+    assert await slow.read(lambda uow: uow.outbox_row(row_id)) == sent(row)
+    assert [one for one in caplog.messages if "is dropped" in one] == 2 * [
+        f"outbox row {row_id} is not ours any more, DUE is dropped"
+    ]
+    await slow.close()
+    await other.close()
+
+
+async def test_what_a_unit_has_read_it_may_change_whoever_had_claimed_it(url: str) -> None:
+    """As a dead letter that is sent again, and a request that was answered."""
+    one, other = PostgresStore(url), PostgresStore(url)
+    [row_id] = await queue(one, 1)
+    [row] = await one.write(lambda uow: uow.claim_outbox(1, LEASE_MS, 9))
+    await one.write(lambda uow: uow.save_outbox(replace(row, state=OutboxState.DEAD)))
+
+    def revive(uow: UnitOfWork) -> None:
+        dead = uow.outbox_row(row_id)
+        assert dead is not None
+        uow.save_outbox(replace(dead, state=OutboxState.DUE, next_ms=5))
+
+    def answered(uow: UnitOfWork) -> None:
+        assert uow.is_due(row.message_id, row.action)
+        asked = uow.find_outbox(row.message_id, row.action)
+        assert asked is not None
+        uow.save_outbox(sent(asked))
+
+    await other.write(revive)
+    assert await one.read(lambda uow: uow.next_outbox_ms()) == 5
+    await other.write(answered)
+    assert await one.read(lambda uow: uow.next_outbox_ms()) is None
+    await one.close()
+    await other.close()
+
+
+async def test_a_row_is_written_back_on_any_session_of_its_process(url: str) -> None:
+    """Also on one that was opened since: the claim is the process's, not the session's."""
+    store = PostgresStore(url)
+    await queue(store, ROWS)
+    rows = await store.write(lambda uow: uow.claim_outbox(1, LEASE_MS, ROWS))
+    for row in rows:
+        await store.write(lambda uow, row=row: uow.save_outbox(sent(row)))  # type: ignore[misc]
+    assert await store.read(lambda uow: uow.next_outbox_ms()) is None
     await store.close()
 
 

@@ -9,6 +9,7 @@ Source: protocol specification, section 12; contract specification, sections 7.3
 
 from collections.abc import Mapping
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 from adapter.domain.errors import WireError
@@ -23,6 +24,7 @@ from adapter.domain.intents import (
 )
 from adapter.domain.market import cleared_energies
 from adapter.domain.parties import Side
+from adapter.domain.quantities import MICRO, UnitPrice
 from adapter.domain.trade import Ending, Trade, TradeState
 from adapter.protocol.actions import Action
 from adapter.protocol.cleared import cleared_keys, filled_prosumers, meter_of
@@ -58,8 +60,10 @@ from adapter.protocol.handlers.shared import (
     refuse_while_pending,
 )
 from adapter.protocol.lifecycle import Step, advance, allows, illegal, is_final
-from adapter.protocol.market_orders import APPROVED, share_fulfillment
+from adapter.protocol.market_orders import APPROVED, approved_range, share_fulfillment
 from adapter.protocol.market_terms import (
+    CLEARED_PATH,
+    check_on_curve,
     cleared_powers,
     clearing_price,
     most_of,
@@ -143,9 +147,13 @@ def proposed(trade: Trade, envelope: Envelope, outcome: Outcome, facts: Facts) -
         return Decision(done, (answer_error(alone, request, facts, outcome_error(outcome)),))
     assert outcome.until_ms is not None
     order = _with_terms(request.order or {}, outcome, facts)
-    initiated = advance(
-        replace(done, order=_joined(trade.order, order), terms_until_ms=outcome.until_ms), Step.INIT
+    joined = replace(
+        done,
+        order=_joined(trade.order, order),
+        approved={**trade.approved, **_approved(order)},
+        terms_until_ms=outcome.until_ms,
     )
+    initiated = advance(joined, Step.INIT)
     ttl_ms = max(outcome.until_ms - facts.now_ms, 1000)
     reply = answer(request, facts, order=order, ttl_ms=ttl_ms, expires_ms=outcome.until_ms)
     return Decision(initiated, (reply,))
@@ -158,6 +166,14 @@ def _with_terms(order: Mapping[str, Any], granted: Granted, facts: Facts) -> dic
     parameters = {**contract["inputParameters"], APPROVED: exact(granted.approved_micro_kw)}
     contract = {**contract, "inputParameters": parameters}
     return with_contract({**order, "beckn:cancellationTerms": CANCELLATION_TERMS}, contract)
+
+
+def _approved(order: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    """Return the least and most power of the one meter of an order that was approved."""
+    contract = contract_of(order)
+    (entry,) = filled_prosumers(contract)
+    least, most = approved_range(contract)
+    return {meter_of(entry): (int(least * MICRO), int(most * MICRO))}
 
 
 def _joined(known: Mapping[str, Any] | None, order: Mapping[str, Any]) -> dict[str, Any]:
@@ -187,16 +203,19 @@ def confirm(trade: Trade | None, received: Received, facts: Facts) -> Decision:
     envelope = received.envelope
     check_confirmable(trade, facts.now_ms)
     check_same_contract(envelope.order, trade.contract_id)
-    _check_same_terms(envelope.contract, contract_of(current_order(trade)))
+    known = contract_of(current_order(trade))
+    _check_same_terms(envelope.contract, known)
     check_not_taken(envelope, facts)
     contract = envelope.contract
     terms = read_market_terms(contract)
     powers = cleared_powers(contract)
+    price = clearing_price(contract, terms)
+    _check_on_curves(trade, known, powers, price)
     energies = cleared_energies(powers, terms.window)
     intent = AcceptShares(
         caller=trade.peer.subscriber_id,
         contract_id=str(trade.contract_id),
-        price=clearing_price(contract, terms),
+        price=price,
         terms=terms,
         shares=tuple(
             ClearedShare(meter, powers[meter] > 0, energy) for meter, energy in energies.items()
@@ -210,21 +229,53 @@ def _check_same_terms(contract: Mapping[str, Any], known: Mapping[str, Any]) -> 
     """Refuse a confirm that changes the market, the operator's charge or somebody's offer.
 
     The operator's totals and caps are of one meter each, so they cannot bind here; each share is
-    judged by the ledger. Whoever was never reserved is refused there too.
+    judged by the ledger.
 
     Raises:
-        WireError: BIZ_UPDATE_INCONSISTENT.
+        WireError: BIZ_UPDATE_INCONSISTENT; BIZ_FULFILLMENT_UNAVAILABLE, nothing was reserved for
+            some meters, `details.cause.details.participants`.
     """
     _check_same_market(contract, known)
     given, fixed = (inputs_of(one, OPERATOR).get("wheelingCharges") for one in (contract, known))
     if given != fixed:
         raise inconsistent("wheelingCharges", fixed, _ROLES_PATH)
-    offers = {meter_of(entry): inputs_of_entry(entry) for entry in filled_prosumers(known)}
-    for entry in filled_prosumers(contract):
-        offered = offers.get(meter_of(entry))
-        if offered is not None and offered != inputs_of_entry(entry):
-            what = f"PROSUMER {meter_of(entry)}"
+    offers = {meter_of(entry): _offer(entry) for entry in filled_prosumers(known)}
+    given_offers = {meter_of(entry): _offer(entry) for entry in filled_prosumers(contract)}
+    if unknown := [meter for meter in given_offers if meter not in offers]:
+        msg = f"nothing is reserved for meter {unknown[0]!r}"
+        details = {"participant": unknown[0], "participants": unknown}
+        cause = {"code": "AGREEMENT_NOT_FOUND", "message": msg, "details": details}
+        raise outcome_error(Refused("BIZ_FULFILLMENT_UNAVAILABLE", msg, cause, _ROLES_PATH))
+    for meter, offer in given_offers.items():
+        if offer != offers[meter]:
+            what = f"PROSUMER {meter}"
             raise inconsistent(what, "as reserved", _ROLES_PATH)
+
+
+def _offer(entry: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return what a prosumer brought, and through whom."""
+    return str(entry.get("filledBy")), inputs_of_entry(entry)
+
+
+def _check_on_curves(
+    trade: Trade, known: Mapping[str, Any], powers: Mapping[str, int], price: UnitPrice
+) -> None:
+    """Refuse a clearing that somebody's curve does not allow, as far as it was approved.
+
+    The ledger sees no curves: it would pay whatever energy was reserved at whatever price. No
+    participant is the reason, so none is named.
+
+    Raises:
+        WireError: BIZ_PRICE_MISMATCH.
+    """
+    at = Fraction(price.micro_per_kwh, MICRO)
+    for entry in filled_prosumers(known):
+        meter = meter_of(entry)
+        if meter in powers:
+            least, most = trade.approved[meter]
+            curve = read_curve(inputs_of_entry(entry)["offerCurve"])
+            approved = Fraction(least, MICRO), Fraction(most, MICRO)
+            check_on_curve(Fraction(powers[meter], MICRO), curve, at, approved, CLEARED_PATH)
 
 
 def accepted(trade: Trade, envelope: Envelope, outcome: Outcome, facts: Facts) -> Decision:

@@ -6,7 +6,7 @@ is told. Source: contract specification, sections 5 and 10; protocol specificati
 decision 0018.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -148,7 +148,8 @@ def _check_seat(trade: Trade, order: Mapping[str, Any], most: int, facts: Facts)
     Raises:
         WireError: BIZ_QUOTE_EXPIRED_OR_CHANGED, it has cleared; BIZ_UPDATE_INCONSISTENT, the
             meter takes part already; BIZ_QUANTITY_UNAVAILABLE, it is full;
-            SCH_ATTRIBUTE_PACK_INVALID, the curve is too long or the names cannot be told apart.
+            SCH_ATTRIBUTE_PACK_INVALID, the curve is too long, or others have the meter's name and
+            the platform's, so that no key of clearedPower would be this prosumer's alone.
     """
     contract, entry = contract_of(order), prosumer_of(order)
     platform, meter = str(entry["filledBy"]), meter_of(entry)
@@ -159,16 +160,22 @@ def _check_seat(trade: Trade, order: Mapping[str, Any], most: int, facts: Facts)
         raise WireError("SCH_ATTRIBUTE_PACK_INVALID", msg, path=_ROLES)
     seats = () if facts.session is None else facts.session.seats
     others = [seat for seat in seats if seat.transaction_id != trade.transaction_id]
-    platforms = {platform, *(seat.platform for seat in others)}
-    if meter in platforms or any(seat.meter_id == platform for seat in others):
-        msg = f"{meter[:40]!r} and {platform!r}: a meter and a platform have one name"
-        raise WireError("SCH_ATTRIBUTE_PACK_INVALID", msg, path=_ROLES)
-    if any(seat.meter_id == meter and is_living(seat, facts) for seat in others):
+    namesakes = _living_named(meter, others, facts)
+    if any(seat.meter_id == meter for seat in namesakes):
         msg = f"meter {meter[:60]!r} takes part already, under another transaction"
         raise WireError("BIZ_UPDATE_INCONSISTENT", msg, path=_ROLES)
+    if namesakes and _living_named(platform, others, facts):
+        msg = f"others take part under both names, {meter[:40]!r} and {platform!r}"
+        raise WireError("SCH_ATTRIBUTE_PACK_INVALID", msg, path=_ROLES)
     if len(others) >= most and sum(is_living(seat, facts) for seat in others) >= most:
         msg = f"the market has its {most} participants"
         raise WireError("BIZ_QUANTITY_UNAVAILABLE", msg, path=_ROLES)
+
+
+def _living_named(name: str, seats: Sequence[Seat], facts: Facts) -> list[Seat]:
+    """Return who has a name, as platform or as meter, and may still take part."""
+    named = (seat for seat in seats if name in (seat.platform, seat.meter_id))
+    return [seat for seat in named if is_living(seat, facts)]
 
 
 def is_living(seat: Seat, facts: Facts) -> bool:

@@ -9,6 +9,7 @@ Source: contract specification, section 10; protocol specification, section 12; 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from adapter.domain.errors import WireError
@@ -28,8 +29,8 @@ from adapter.domain.trade import (
 )
 from adapter.protocol.acks import error_object
 from adapter.protocol.actions import Action
-from adapter.protocol.cleared import cleared_keys, meter_of
-from adapter.protocol.contract import filled_role, inputs_of, open_role
+from adapter.protocol.cleared import cleared_keys, meter_of, nameless
+from adapter.protocol.contract import CONTRACT_PATH, filled_role, inputs_of, open_role
 from adapter.protocol.decision import (
     Decision,
     Event,
@@ -75,6 +76,7 @@ from adapter.protocol.market_orders import (
     cleared_contract,
     common_operator,
     gate_of,
+    is_tradable,
     offered_curve,
     prosumer_of,
     share_fulfillment,
@@ -82,6 +84,7 @@ from adapter.protocol.market_orders import (
 )
 from adapter.protocol.market_view import AGENT, OPERATOR
 from adapter.protocol.orders import contract_of, with_contract, with_status
+from adapter.protocol.share_refusals import own_refusal, refused_meters
 
 Tells = tuple[tuple[Side, str, MarketEvent], ...]
 Member = tuple[Seat, Trade]
@@ -235,12 +238,19 @@ def _close(trade: Trade, facts: Facts) -> Decision:
     if facts.now_ms > gate_ms + CLEARING_MS:
         msg = f"the market closed {format_instant(gate_ms)} and could not clear in time"
         return _fail(trade, members, WireError("BIZ_QUOTE_EXPIRED_OR_CHANGED", msg), facts)
-    in_time = [member for member in members if facts.now_ms <= _deadline_ms(member)]
+    late = [seat for seat, own in members if facts.now_ms > _deadline_ms(own)]
+    in_time = [member for member in members if member[0] not in late]
+    alike = nameless((seat.platform, seat.meter_id) for seat, _ in in_time)
+    clearing = [member for member in in_time if member[0].meter_id not in alike]
+    cleared = _clear(trade, clearing, facts)
     msg = "the commitment ended before the market cleared"
-    late = [seat for seat, _ in members if seat not in [seat for seat, _ in in_time]]
-    cleared = _clear(trade, in_time, facts)
     expired = _tell(late, Declined(WireError("CTX_TTL_EXPIRED", msg, path="$.context.ttl")))
-    return replace(cleared, tells=(*expired, *cleared.tells))
+    msg = "others took part under the names of this meter and of this platform"
+    unnamed = _tell(
+        [seat for seat, _ in in_time if seat.meter_id in alike],
+        Declined(WireError("SCH_ATTRIBUTE_PACK_INVALID", msg, path=f"{CONTRACT_PATH}.roles")),
+    )
+    return replace(cleared, tells=(*expired, *unnamed, *cleared.tells))
 
 
 def _committed(trade: Trade, facts: Facts) -> list[Member]:
@@ -252,14 +262,16 @@ def _committed(trade: Trade, facts: Facts) -> list[Member]:
     ]
 
 
-def _deadline_ms(member: Member) -> int:
-    request = member[1].request
-    assert request is not None
-    return request.deadline_ms
+def _deadline_ms(own: Trade) -> int:
+    assert own.request is not None
+    return own.request.deadline_ms
 
 
 def _clear(trade: Trade, members: Sequence[Member], facts: Facts) -> Decision:
-    """Clear the curves of some, and have it confirmed; or end without volume."""
+    """Clear the curves of some, and have it confirmed; or end without volume.
+
+    At a price of nothing, or of which the fee leaves an export less than nothing, nobody trades.
+    """
     assert facts.clear_curves is not None
     curves = {
         seat.meter_id: offered_curve(contract_of(current_order(own))) for seat, own in members
@@ -280,8 +292,9 @@ def _clear(trade: Trade, members: Sequence[Member], facts: Facts) -> Decision:
         for seat, own in members
         if (power := found.power_micro_kw.get(seat.meter_id, 0))
     ]
-    if found.price_micro is None or not shares:
+    if not shares or not is_tradable(found.price_micro, _terms(trade)):
         return _end(trade, _tell([seat for seat, _ in members], Uncleared()), facts)
+    assert found.price_micro is not None
     cleared = replace(advance(trade, Step.CONFIRM), seats=seats)
     if trade.leg is None:
         contract = cleared_contract(_terms(trade), shares, found.price_micro, None)
@@ -352,22 +365,17 @@ def _conclude(trade: Trade, at_ms: int, facts: Facts) -> Decision:
 
 
 def _refused(trade: Trade, refusal: Mapping[str, Any], facts: Facts) -> Decision:
-    """Clear again without the one who is the reason; without a reason it is over for all."""
+    """Clear again without those who are the reason; without a reason it is over for all."""
     members = _committed(trade, facts)
-    meter = _participant(refusal)
-    gone = [seat for seat, _ in members if seat.power_micro_kw and seat.meter_id == meter]
+    meters = refused_meters(refusal)
+    gone = [seat for seat, _ in members if seat.power_micro_kw and seat.meter_id in meters]
     if not gone:
         return _fail(trade, members, passed_on(refusal), facts)
     again = _clear(trade, [member for member in members if member[0] not in gone], facts)
-    return replace(again, tells=(*_tell(gone, Declined(passed_on(refusal))), *again.tells))
-
-
-def _participant(refusal: Mapping[str, Any]) -> object:
-    """Return the meter whose share the grid operator refused, None when it is about all."""
-    found: Any = refusal
-    for name in ("details", "cause", "details"):
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return found.get("participant") if isinstance(found, Mapping) else None
+    told = [
+        _tell([seat], Declined(passed_on(own_refusal(refusal, seat.meter_id)))) for seat in gone
+    ]
+    return replace(again, tells=(*chain.from_iterable(told), *again.tells))
 
 
 def _silent(trade: Trade, action: Action, facts: Facts) -> Decision:

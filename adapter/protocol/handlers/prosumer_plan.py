@@ -1,8 +1,9 @@
 """From a prosumer's offer curve to the orders that carry it into a market.
 
 A plan is the body of `POST /trades`: `bpp_id, source_meter_id, source_type, offer_curve, start,
-end` and, if given, `offer_id`; the curve as on the wire. It is stored with the trade, so a node
-that restarts goes on with it. Nobody selects: the offer names the market, init brings the curve.
+end` and, if given, `offer_id` and `max_market_making_fee` (a decimal string); the curve as on the
+wire. It is stored with the trade, so a node that restarts goes on with it. Nobody selects: the
+offer names the market, init brings the curve.
 Source: interfaces, section 3; contract specification, sections 4.1 and 5.1.
 """
 
@@ -57,7 +58,7 @@ def init_order(
         now_ms: markets whose gate is behind it are closed.
 
     Raises:
-        WireError: BIZ_OFFER_NOT_FOUND, no open market has that window;
+        WireError: BIZ_OFFER_NOT_FOUND, no market has that window, or only at a higher fee;
             BIZ_QUOTE_EXPIRED_OR_CHANGED, the one that has it is closed.
     """
     offer = _chosen(plan, message, now_ms)
@@ -108,6 +109,11 @@ def _chosen(plan: Plan, message: Mapping[str, Any], now_ms: int) -> Mapping[str,
         verb = "does not trade" if plan.get("offer_id") else "trades"
         msg = f"{named} of {plan['bpp_id']} {verb} from {plan['start']} to {plan['end']}"
         raise WireError("BIZ_OFFER_NOT_FOUND", msg)
+    fitting = [offer for offer in fitting if _is_fair(plan, offer)]
+    if not fitting:
+        limit = plan["max_market_making_fee"]
+        msg = f"{plan['bpp_id']} trades then, but at a market making fee above {limit} per kWh"
+        raise WireError("BIZ_OFFER_NOT_FOUND", msg)
     still_open = [offer for offer in fitting if (gate_ms(_contract(offer)) or now_ms) >= now_ms]
     if not still_open:
         gate = gate_ms(_contract(fitting[0]))
@@ -142,6 +148,12 @@ def _fits(plan: Plan, offer: Mapping[str, Any]) -> bool:
         return False
     wanted = parse_instant(plan["start"]), parse_instant(plan["end"])
     return not open_to_us.get("filled") and window_ms(contract) == wanted
+
+
+def _is_fair(plan: Plan, offer: Mapping[str, Any]) -> bool:
+    """Return whether the market takes no more than the prosumer would pay it."""
+    limit = plan.get("max_market_making_fee")
+    return limit is None or _fee(offer) <= Decimal(limit)
 
 
 def _fee(offer: Mapping[str, Any]) -> Decimal:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from adapter.domain.curves import RESOLUTION, OfferCurve
 from adapter.domain.errors import WireError
 from adapter.domain.instants import parse_instant
 from adapter.domain.market import CLEARING_MS
@@ -15,10 +14,10 @@ from adapter.protocol.contract import CONTRACT_PATH, inputs_of, role_of
 from adapter.protocol.contract_view import ContractView
 from adapter.protocol.coordination import read_curve
 from adapter.protocol.handlers.shared import inconsistent
+from adapter.protocol.market_terms import check_on_curve
 from adapter.protocol.market_view import AGENT, OPERATOR, PROSUMER, MarketView, Prosumer
 from adapter.protocol.orders import contract_of
 from adapter.protocol.role_inputs import canonical_role, unwrap
-from adapter.protocol.rules.exact import plain, shown
 
 ANY_POWER_KW = Fraction(1_000_000)
 """More than any curve on the wire can offer."""
@@ -108,22 +107,8 @@ def check_cleared(order: Mapping[str, Any], agreed: Mapping[str, Any], me: str) 
     if price is None or found is None or found.cleared_kw is None:
         msg = f"the contract does not say what cleared for meter {_meter(mine)!r}"
         raise WireError("BIZ_PRICE_MISMATCH", msg, path=_ROLES_AT)
-    low, high = _allowed(curve, Fraction(price), MarketView(ContractView(terms)))
-    if not low <= found.cleared_kw <= high:
-        power, span = shown(found.cleared_kw), f"{shown(low)} to {shown(high)}"
-        msg = f"{power} kW at {plain(price)} is off the curve, which allows {span} kW"
-        cause = {"code": "P2P_CLEARED_OFF_CURVE", "message": msg}
-        raise WireError("BIZ_PRICE_MISMATCH", msg, path=_ROLES_AT, cause=cause)
-
-
-def _allowed(curve: OfferCurve, price: Fraction, approved: MarketView) -> tuple[Fraction, Fraction]:
-    """Return the least and most power, with a unit for rounding on either side."""
-    least, most = _room(approved)
-    low, high = (
-        min(max(kw, least), most)
-        for kw in (curve.below(price - RESOLUTION), curve.above(price + RESOLUTION))
-    )
-    return low - RESOLUTION, high + RESOLUTION
+    room = _room(MarketView(ContractView(terms)))
+    check_on_curve(found.cleared_kw, curve, Fraction(price), room, _ROLES_AT)
 
 
 def _room(approved: MarketView) -> tuple[Fraction, Fraction]:

@@ -25,7 +25,7 @@ def binding_allowance(
     Args:
         work: the command.
         agreement: the proposal.
-        evidence: the buyer's signed confirm, if one was given.
+        evidence: the buyer's signed confirm, if one was given; it binds to no market.
         cash: what is held of the consumer's.
 
     Raises:
@@ -42,6 +42,9 @@ def binding_allowance(
     if evidence is None:
         return _mandate(work, agreement, needed)
     try:
+        if terms.market:
+            msg = "no confirm binds anybody to a market's share: it is not what was signed"
+            raise EvidenceError(msg)
         if "EVIDENCE" not in work.settings.consent.split(","):
             msg = "this ledger takes no evidence as consent"
             raise EvidenceError(msg)

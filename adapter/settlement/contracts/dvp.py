@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from adapter.settlement import accounts
-from adapter.settlement.postings import Why
+from adapter.settlement.postings import Why, total
 from adapter.settlement.state import Hold
 from adapter.settlement.units import Legs
 from adapter.settlement.work import Work
@@ -23,7 +23,9 @@ class Trade(NamedTuple):
     legs: Legs
     """Money; the holds of who pays cover it."""
     market: str = ""
-    """One of both as the counterparty of a market: it earns the fees and pays the wheeling."""
+    """One of both as the counterparty of a market: it earns the fees and pays the wheeling.
+
+    Both are its working capital: what it would pay itself stays in its cash."""
 
 
 class Rest(NamedTuple):
@@ -51,14 +53,15 @@ def settle_dvp(
     _move_energy(work, trade, grid_holds, keep=more_to_come or passes_on)
     released, left = 0, dict(cash_holds)
     for payer, hold_id in cash_holds.items():
-        legs = [(target, amount) for by, target, amount in _payments(work, trade) if by == payer]
+        due = [(target, amount) for by, target, amount in _payments(work, trade) if by == payer]
         if not hold_id:  # earlier parts used all of it, so this one costs nothing
-            assert not legs
+            assert not due
             continue
         hold = work.known_hold(hold_id)
+        legs = [(target, amount) for target, amount in due if target != hold.account]
         rest = work.post(hold_id, legs) if legs else work.void(hold_id, Why.EXCESS)
-        keep = rest and more_to_come
-        left[payer] = work.hold(hold.account, rest, hold.purpose, hold.until_ms) if keep else ""
+        keep = rest - total(due) + total(legs) if more_to_come else 0
+        left[payer] = work.hold(hold.account, keep, hold.purpose, hold.until_ms) if keep else ""
         released += rest
     return Rest(released, left)
 
@@ -85,7 +88,9 @@ def _payments(work: Work, trade: Trade) -> list[tuple[str, str, int]]:
     """Return payer, account and amount of the cash legs, in the order of their postings."""
     genesis, legs = work.genesis, trade.legs
     seller = accounts.main(trade.seller, genesis.currency)
-    fees = accounts.fees(trade.market or genesis.platform, genesis.currency)
+    fees = accounts.fees(genesis.platform, genesis.currency)
+    if trade.market:
+        fees = accounts.main(trade.market, genesis.currency)
     wheeling = accounts.wheeling(genesis.grid_operator, genesis.currency)
     paid = [
         (trade.buyer, seller, legs.value - legs.seller_fee),

@@ -147,14 +147,14 @@ def resolved_key(ledger: LedgerStore, actor: str, command_id: str) -> str | None
 
 
 def check_evidence(work: Work, agreement: Agreement, evidence: Mapping[str, str]) -> None:
-    """Check that the consumer, or its app, signed a confirm of exactly these terms just now.
+    """Check that who is bound, or its app, signed a confirm of exactly these terms just now.
 
     Raises:
-        EvidenceError: it does not bind the consumer.
+        EvidenceError: it does not bind that party.
     """
     header = read_header(evidence["authorization"])
-    if not acts_for(work, header.subscriber_id, agreement.terms.consumer):
-        msg = f"{header.subscriber_id} does not represent {agreement.terms.consumer}"
+    if not acts_for(work, header.subscriber_id, agreement.terms.bound):
+        msg = f"{header.subscriber_id} does not represent {agreement.terms.bound}"
         raise EvidenceError(msg)
     now_s = work.now_ms // 1_000
     is_current = header.created_s * 1_000 <= work.now_ms + SKEW_MS and now_s <= header.expires_s

@@ -26,6 +26,7 @@ from adapter.settlement.kinds import (
     CURRENCY,
     ENERGY,
     ID,
+    MAX_WINDOW_EPOCHS,
     PRICE,
     RATE,
     TIME,
@@ -70,7 +71,7 @@ class CreateAgreement:
     fee_treatment: Annotated[str | None, choice_kind("a fee treatment", FeeTreatment)] = None
     """Who pays that fee: SYMMETRIC both sides, unless told otherwise."""
     valid_until: Annotated[int | None, TIME] = None
-    """With a market: when the proposal lapses, at the latest when the window begins."""
+    """With a market: when the proposal lapses, within 31 days and before the window begins."""
 
     complete = staticmethod(with_zone_offsets)
 
@@ -125,9 +126,9 @@ def _check_share(work: Work, args: CreateAgreement) -> None:
         raise invalid("tariff", "a market has one price")
     if args.basis not in (None, "CONTRACTED"):
         raise invalid("basis", "what a market cleared is paid, its basis is CONTRACTED")
-    start_ms = args.window["start"]
-    if args.valid_until is not None and not work.now_ms <= args.valid_until <= start_ms:
-        raise invalid("valid_until", f"not from now on and at the latest {start_ms}")
+    latest = min(args.window["start"], work.now_ms + MAX_WINDOW_EPOCHS * EPOCH_MS)
+    if args.valid_until is not None and not work.now_ms <= args.valid_until <= latest:
+        raise invalid("valid_until", f"not from now on and at the latest {latest}")
 
 
 def _check_price(work: Work, args: CreateAgreement) -> None:

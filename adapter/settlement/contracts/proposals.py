@@ -19,7 +19,7 @@ from adapter.settlement.agreement_rows import (
     contract_value,
 )
 from adapter.settlement.agreement_terms import Terms, TradeSide
-from adapter.settlement.contracts import caps, closing
+from adapter.settlement.contracts import caps, closing, market_shares
 from adapter.settlement.contracts.allocation import allocate
 from adapter.settlement.contracts.allowances import use_allowance
 from adapter.settlement.contracts.consent import binding_allowance
@@ -113,6 +113,8 @@ def _check_meters(work: Work, terms: Terms) -> None:
 
 def _check_parties(work: Work, terms: Terms) -> None:
     verify(work, terms.provider, terms.consumer)
+    market_shares.check_market(work, terms)
+    market_shares.check_contract(work, terms)
     if not is_prosumer(work, terms.provider):
         msg = f"{terms.provider} is a CONSUMER and cannot sell"
         raise refusal("NOT_PROSUMER", msg, user=terms.provider)
@@ -192,8 +194,10 @@ def accept_agreement(work: Work, args: AcceptAgreement) -> Mapping[str, Any]:
         msg = f"agreement {agreement.agreement_no} is {agreement.state}, not PROPOSED"
         raise refusal("AGREEMENT_NOT_ACTIVE", msg)
     verify(work, terms.provider, terms.consumer)
+    market_shares.check_market(work, terms)
     if agreement.until_ms < work.now_ms:
         raise refusal("PROPOSAL_EXPIRED", f"the proposal lapsed at {agreement.until_ms}")
+    market_shares.check_supply(work, agreement)
     needed = cash_needed(terms, terms.energy)
     mandate = binding_allowance(work, agreement, args.evidence, needed[terms.consumer])
     for payer, amount in needed.items():
@@ -242,19 +246,18 @@ class CancelAgreement:
 
 
 def cancel_agreement(work: Work, args: CancelAgreement) -> Mapping[str, Any]:
-    """Cancel; with cancel_consent BOTH an ACTIVE agreement needs both parties."""
+    """Cancel; with cancel_consent BOTH what is ACTIVE needs all parties; a market cancels all."""
     agreement = known_agreement(work, args.agreement_no)
     check_party(agreement, work.user)
     if agreement.state not in (AgreementState.PROPOSED, AgreementState.ACTIVE):
         msg = f"agreement {agreement.agreement_no} is {agreement.state} already"
         raise refusal("AGREEMENT_NOT_ACTIVE", msg)
     is_active = agreement.state is AgreementState.ACTIVE
+    if is_active and agreement.terms.market:
+        state = market_shares.cancel_cleared(work, agreement)
+        return {"agreement_no": agreement.agreement_no, "state": state}
     if is_active and work.now_ms >= agreement.terms.start_ms:
         msg = f"the delivery window began at {agreement.terms.start_ms}"
-        raise refusal("CANCELLATION_NOT_ALLOWED", msg)
-    market = agreement.terms.market
-    if is_active and market and market not in (work.user, agreement.cancel_asked_by):
-        msg = f"others cleared against it: only the market {market} cancels"
         raise refusal("CANCELLATION_NOT_ALLOWED", msg)
     both = is_active and work.settings.cancel_consent == "BOTH"
     if both and agreement.cancel_asked_by in ("", work.user):

@@ -9,7 +9,7 @@ import pytest
 
 from adapter.domain.curves import CurvePoint, OfferCurve
 from adapter.protocol import strict_json
-from adapter.protocol.cleared import cleared_keys
+from adapter.protocol.cleared import cleared_keys, nameless
 from adapter.protocol.coordination import read_curve
 from adapter.protocol.market_orders import (
     BODY_BYTES,
@@ -18,6 +18,7 @@ from adapter.protocol.market_orders import (
     bytes_of,
     cleared_contract,
     common_operator,
+    is_tradable,
     offered_curve,
     place_bytes,
     share_fulfillment,
@@ -169,6 +170,49 @@ def test_a_key_is_the_platform_where_that_has_one_prosumer_else_the_meter() -> N
     second, third = (contract(market_init(p, m, ROOF_CURVE)) for p, m in ((ROOF, "a"), (ROOF, "b")))
     found["roles"] += [second["roles"][1], third["roles"][1]]
     assert cleared_keys(found) == {LOAD_METER: LOAD, "a": "a", "b": "b"}
+
+
+def test_a_platforms_name_that_somebodys_meter_has_is_no_key() -> None:
+    found = agreed()
+    found["roles"].append(contract(market_init(ROOF, LOAD, ROOF_CURVE))["roles"][1])
+    assert cleared_keys(found) == {LOAD_METER: LOAD_METER, LOAD: ROOF}
+
+
+@pytest.mark.parametrize(
+    ("pairs", "meters"),
+    [
+        pytest.param([("p", "a"), ("q", "b")], set(), id="names of their own"),
+        pytest.param([("p", "p"), ("q", "b")], set(), id="one name for both"),
+        pytest.param([("p", "a"), ("p", "b")], set(), id="two meters"),
+        pytest.param([("p", "a"), ("q", "p")], set(), id="named by meter and by platform"),
+        pytest.param([("p", "a"), ("q", "p"), ("q", "b")], {"p"}, id="both names are others'"),
+        pytest.param([("q", "p"), ("q", "b")], set(), id="the other has gone"),
+    ],
+)
+def test_who_is_told_apart_by_neither_name(pairs: list[tuple[str, str]], meters: set[str]) -> None:
+    assert nameless(pairs) == meters
+
+
+@pytest.mark.parametrize(
+    ("price", "treatment", "tradable"),
+    [
+        (None, None, False),
+        (0, None, False),
+        (-1, "BUYER_ONLY", False),
+        (0, "BUYER_ONLY", False),
+        (1, "BUYER_ONLY", True),
+        (9_999, None, False),
+        (9_999, "SYMMETRIC", False),
+        (10_000, None, True),
+    ],
+)
+def test_nobody_trades_at_a_price_below_what_an_export_pays(
+    price: int | None, treatment: str | None, *, tradable: bool
+) -> None:
+    found = agreed()
+    if treatment is not None:
+        found["inputParameters"]["feeTreatment"] = treatment
+    assert is_tradable(price, found) is tradable
 
 
 def test_an_open_prosumer_has_no_key() -> None:

@@ -1,6 +1,7 @@
 """What a market's contract says, read exactly, and what a curve asks for at most."""
 
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from adapter.domain.instants import EPOCH_MS, parse_instant
 from adapter.domain.market import FeeTreatment
 from adapter.domain.quantities import Energy, UnitPrice
 from adapter.protocol.market_terms import (
+    check_on_curve,
     cleared_powers,
     clearing_price,
     is_market,
@@ -135,3 +137,48 @@ def test_the_most_of_a_curve_is_in_its_wider_direction(
     most = most_of(curve, read_market_terms(market()))
     assert (most.is_export, most.energy) == (is_export, Energy(energy))
     assert most.price == UnitPrice(70_000, "USD")
+
+
+LOAD = OfferCurve(
+    "USD",
+    Decimal(-50),
+    Decimal(0),
+    (CurvePoint(Decimal("0.06"), Decimal(-50)), CurvePoint(Decimal("0.07"), Decimal(0))),
+)
+"""5 kW for each 0.001: at 0.069057 it takes 4.715 kW, and 0.005 more or less as that is rounded."""
+
+
+@pytest.mark.parametrize(
+    ("power", "price", "least"),
+    [
+        pytest.param("-4.715", "0.069057", "-15", id="on the curve"),
+        pytest.param("-4.720001", "0.069057", "-15", id="as much as rounding may add"),
+        pytest.param("-4.709999", "0.069057", "-15", id="as little as rounding may leave"),
+        pytest.param("-3.000001", "0.069057", "-3", id="held back as approved, rounded"),
+        pytest.param("-50", "0.06", "-50", id="the end of the curve"),
+    ],
+)
+def test_cleared_power_is_on_the_curve_as_far_as_approved(
+    power: str, price: str, least: str
+) -> None:
+    check_on_curve(Fraction(power), LOAD, Fraction(price), (Fraction(least), Fraction(0)), "$")
+
+
+@pytest.mark.parametrize(
+    ("power", "price", "least"),
+    [
+        pytest.param("-4.720002", "0.069057", "-15", id="more than the curve"),
+        pytest.param("-4.709998", "0.069057", "-15", id="less than the curve"),
+        pytest.param("-2.999998", "0.069057", "-3", id="less than approved"),
+        pytest.param("-3.000002", "0.069057", "-3", id="more than approved"),
+        pytest.param("-4.715", "1.5", "-15", id="a price that it does not pay"),
+        pytest.param("4.715", "0.069057", "-15", id="the other way"),
+    ],
+)
+def test_cleared_power_off_the_curve_is_refused(power: str, price: str, least: str) -> None:
+    room = Fraction(least), Fraction(0)
+    with pytest.raises(WireError) as caught:
+        check_on_curve(Fraction(power), LOAD, Fraction(price), room, "$")
+    assert caught.value.code == "BIZ_PRICE_MISMATCH"
+    assert caught.value.cause is not None
+    assert caught.value.cause["code"] == "P2P_CLEARED_OFF_CURVE"

@@ -18,6 +18,7 @@ from adapter.protocol.signature import (
     THREE_FIELDS,
     SignatureHeader,
     Signer,
+    _unusual_header,
     candidate_strings,
     check_times,
     decode_seed,
@@ -263,6 +264,30 @@ def test_other_spellings_of_the_grammar_hold(header: str) -> None:
 )
 def test_a_malformed_header_is_refused(header: str, code: str) -> None:
     assert code_of(header) == code
+
+
+def told(header: str, *, answer: bool, usual: bool) -> SignatureHeader | str:
+    """Return the parts of a header or the code of its refusal, by the short way or without it."""
+    read = parse_header if usual else _unusual_header
+    try:
+        return read(header, answer=answer)
+    except WireError as error:
+        return error.code
+
+
+@pytest.mark.parametrize("answer", [False, True])
+@pytest.mark.parametrize("header", [HEADER, BOUND, HEADER.removeprefix("Signature ")])
+def test_the_short_way_through_a_header_says_what_the_long_one_says(
+    header: str, answer: bool
+) -> None:
+    """Every letter of it replaced, doubled and left out, and a scheme with thousands of blanks."""
+    variants = [header, header.replace("Signature ", f"Signature {' ' * 2_048}")]
+    for at in range(len(header)):
+        start, letter, rest = header[:at], header[at], header[at + 1 :]
+        variants += [f"{start}{other}{rest}" for other in ("", letter * 2, *'"|, =A0é\n')]
+    for one in variants:
+        by_both = [told(one, answer=answer, usual=usual) for usual in (True, False)]
+        assert by_both[0] == by_both[1], one
 
 
 def test_an_answer_may_leave_the_scheme_out() -> None:

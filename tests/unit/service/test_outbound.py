@@ -13,6 +13,7 @@ import pytest
 from adapter.domain.errors import WireError
 from adapter.domain.parties import Side
 from adapter.protocol.signature import Signer, parse_header, signature_value
+from adapter.service import outbound as outbound_module
 from adapter.service.hosts import HOST_LIMIT, OPEN_AFTER
 from adapter.service.outbound import PARALLEL, Outbound, OutboundParts
 from adapter.service.ports import Answer, SendError, UnitOfWork
@@ -506,6 +507,8 @@ async def test_a_peer_with_an_unusable_record_is_not_called(
     assert (row.state, row.code) == (OutboxState.DEAD, "AUT_KEY_EXPIRED_OR_REVOKED")
     assert bench.sender.sent == []
     assert len(bench.ended) == 1
+    # A header beside it would say that it may have been sent.
+    assert await bench.store.read(lambda uow: uow.attempts(row.message_id, row.action)) == []
 
 
 async def test_an_unknown_peer_is_not_called(bench: Bench) -> None:
@@ -617,6 +620,61 @@ async def test_what_ends_together_is_written_back_together(bench: Bench) -> None
     bench.store.write = write  # type: ignore[method-assign]
     assert len(bench.sender.sent) == 5
     assert units <= 3  # the last one finds nothing more to do
+
+
+@pytest.fixture
+async def drain(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+    """A drain that runs, and writes nothing back for its own sake within a test."""
+    monkeypatch.setattr(outbound_module, "WRITE_BACK_S", 600)
+    monkeypatch.setattr(outbound_module, "POLL_S", 600)
+    loop = asyncio.create_task(bench.outbound.run())
+    yield bench
+    await bench.outbound.stop()
+    await loop
+
+
+async def until(bench: Bench, state: OutboxState, *row_ids: int) -> None:
+    async with asyncio.timeout(20):
+        while {(await bench.row(row_id)).state for row_id in row_ids} != {state}:
+            await asyncio.sleep(0.005)
+
+
+async def test_what_was_delivered_is_written_back_with_the_next_message(drain: Bench) -> None:
+    first = await drain.add()
+    drain.outbound.wake()
+    async with asyncio.timeout(20):
+        while not drain.sender.sent or drain.outbound._running:
+            await asyncio.sleep(0.005)
+    assert (await drain.row(first)).state is OutboxState.CLAIMED
+    await drain.add(transaction_id="T2", message_id="M2")
+    drain.outbound.wake()
+    await until(drain, OutboxState.SENT, first)
+
+
+async def test_what_ends_a_request_is_written_back_at_once(drain: Bench) -> None:
+    drain.sender.script = [nacks(400, "BIZ_OFFER_NOT_FOUND")]
+    row_id = await drain.add()
+    drain.outbound.wake()
+    await until(drain, OutboxState.REFUSED, row_id)
+
+
+async def test_messages_that_found_no_slot_follow_at_once(drain: Bench) -> None:
+    names = [f"M{number}" for number in range(3 * HOST_LIMIT)]
+    for name in names:
+        await drain.add(transaction_id=name, message_id=name)
+    drain.outbound.wake()
+    async with asyncio.timeout(20):
+        while len(drain.sender.sent) < len(names):
+            await asyncio.sleep(0.005)
+
+
+async def test_what_was_delivered_is_written_back_soon_anyway(bench: Bench) -> None:
+    row_id = await bench.add()
+    loop = asyncio.create_task(bench.outbound.run())
+    bench.outbound.wake()
+    await until(bench, OutboxState.SENT, row_id)
+    await bench.outbound.stop()
+    await loop
 
 
 async def test_a_row_that_cannot_be_written_back_holds_up_no_other(bench: Bench) -> None:

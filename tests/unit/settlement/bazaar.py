@@ -36,6 +36,7 @@ class Bazaar(World):
         """Open the ledger and register the market."""
         self.open(genesis)
         self.user(MARKET)
+        self.do("trading.add_market_maker", "admin", market_maker=MARKET)
         if working_capital:
             self.deposit(MARKET, working_capital)
         return self
@@ -82,6 +83,11 @@ class Bazaar(World):
         number = self.propose(user, energy, price, **changes)
         self.accept(number)
         return number
+
+    def supply(self, energy: object) -> int:
+        """Let the market buy energy of another roof, and return the number."""
+        self.take_part("farm", exports=True)
+        return self.agree("farm", energy, PRICE)
 
     def clear(self, **changes: Any) -> tuple[int, int]:
         """Agree on the worked market of `roof` and `load`: numbers of export and withdrawal."""

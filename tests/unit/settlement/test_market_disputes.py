@@ -73,12 +73,19 @@ def test_a_part_of_a_withdrawal_that_is_voided_frees_both_payers() -> None:
     genesis = settled_with(wheeling_rate=Decimal("0.002"), dispute_window_s=3_600)
     world = Bazaar().set_up(genesis)
     world.take_part("load", exports=False)
+    world.supply(4)
     number = world.agree("load", 4, Decimal("0.05"))
-    world.now = world.start + 2 * EPOCH
+    middle = world.start + 2 * EPOCH
+    world.now = middle
     for start in (world.start, world.start + EPOCH):
         world.submit("m-load", start, consumed=1)
-    world.do("agreements.deliver_energy", "headend", agreement_no=number, until=world.now)
+    world.do("agreements.deliver_energy", "headend", agreement_no=number, until=middle)
     world.do(DISPUTE, "load", transaction_no=1, claimed_quantity=0)
+    world.read_all(farm=4)
+    world.tick()
+    world.now += 3_600_001
+    world.tick()
+    assert world.states() == ["SETTLED", "DELIVERED"]
     world.do(RESOLVE, "regulator", transaction_no=1, outcome="VOID")
     # 2 of 4 kWh are left: 2 x (0.05 + 0.01), and 2 x 0.002 of the market's
     assert (world.held("load"), world.held(MARKET)) == (120_000, 4_000)
