@@ -1,5 +1,6 @@
 """What a run of the demo found, as the document of interfaces 2.3."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,8 +8,12 @@ from typing import Any
 from adapter.demo.folder import CURRENCY, DemoFolder
 from adapter.demo.market_script import clearing_of
 from adapter.demo.script import Balances, Script
+from adapter.demo.session import POLL_S
 from adapter.domain.quantities import minor_digits, to_micro, to_text
 from adapter.store.audit import audit_sqlite
+
+WRITTEN_S = 2
+"""How long the end of the last messages is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +98,11 @@ def collect_messages(script: Script, transaction_id: str) -> list[dict[str, Any]
     The receiver knows when a message came, whether its signature held and what it answered; the
     sender knows how long it took until then.
     """
-    logged = {
-        (message["direction"], _key(message)): message
-        for name, transaction in script.logs(transaction_id)
-        for message in script.messages(name, transaction)
-    }
-    took_us = {key: one["took_us"] for (way, key), one in logged.items() if way == "out"}
+    logged, took_us = _logged(script, transaction_id)
+    end_ns = time.monotonic_ns() + WRITTEN_S * 10**9
+    while None in took_us.values() and time.monotonic_ns() < end_ns:
+        time.sleep(POLL_S)  # the last answer is on its way, or not written down yet
+        logged, took_us = _logged(script, transaction_id)
     arrived = sorted(
         (one for (way, _), one in logged.items() if way == "in"), key=lambda one: one["at_us"]
     )
@@ -116,6 +120,16 @@ def collect_messages(script: Script, transaction_id: str) -> list[dict[str, Any]
         }
         for seq, one in enumerate(arrived, 1)
     ]
+
+
+def _logged(script: Script, transaction_id: str) -> tuple[dict[Any, Any], dict[Any, int | None]]:
+    """Return what the nodes have logged by direction and message, and how long each took."""
+    logged = {
+        (message["direction"], _key(message)): message
+        for name, transaction in script.logs(transaction_id)
+        for message in script.messages(name, transaction)
+    }
+    return logged, {key: one["took_us"] for (way, key), one in logged.items() if way == "out"}
 
 
 def _key(message: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -31,7 +31,7 @@ LEASE_MS = 30_000
 """How long a claim lasts; after a crash the row is due again that much later."""
 START_WITHIN_MS = 15_000
 """A claimed row that waited longer is given back: an attempt takes up to 10 s of the lease."""
-WRITE_BACK_S = 0.1
+WRITE_BACK_S = 0.02
 """How long an ended attempt may wait for a turn that has more to do, such as the next message of
 its trade: a turn is a commit. A crash meanwhile sends once more, as one a moment earlier would."""
 BUSY = 4
@@ -116,6 +116,12 @@ class Outbound:
                     await self._woken.wait()
             if len(self._running) >= BUSY and not self._stopping:
                 await asyncio.sleep(GATHER_S)
+
+    async def write_back(self) -> None:
+        """Write down now what has ended, for whoever reads what became of messages."""
+        if self._ended:
+            with contextlib.suppress(WireError):  # it is kept for the next turn
+                await self._turn()
 
     async def drain_due(self) -> None:
         """Send everything that is due now, and what becomes due meanwhile; for tests and tools."""

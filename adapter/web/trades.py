@@ -211,6 +211,7 @@ def trades_router(node: Node, guard: Guard, ending: Ending) -> APIRouter:
     async def messages(transaction_id: str) -> Response:
         """Return the messages of a trade, sent and received, in order of time."""
         me = node.parts.me.subscriber_id
+        await node.outbound.write_back()
         listed = await node.queries.messages(transaction_id)
         named = [{**one, "from": one["from"] or me, "to": one["to"] or me} for one in listed]
         return json_response(200, {"messages": named})

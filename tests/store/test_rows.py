@@ -47,8 +47,10 @@ def values_of(hint: Any) -> st.SearchStrategy[Any]:
         return instances(typing.cast("type[Any]", hint))
     if isinstance(hint, type) and issubclass(hint, Enum):
         return st.sampled_from(list(hint))
-    if origin is Mapping:
+    if origin is Mapping and typing.get_args(hint)[1] is Any:
         return OBJECTS
+    if origin is Mapping:
+        return st.dictionaries(TEXTS, values_of(typing.get_args(hint)[1]), max_size=3)
     if origin in (typing.Union, types.UnionType):
         return st.one_of([values_of(option) for option in typing.get_args(hint)])
     if origin is tuple and typing.get_args(hint)[-1] is ...:
