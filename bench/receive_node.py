@@ -50,7 +50,7 @@ class NoStore:
 
     async def write(self, _unit: Callable[[UnitOfWork], Any]) -> Any:
         """Return an acknowledgement."""
-        return self._taken
+        return self._taken, True
 
     async def read(self, _query: Callable[[UnitOfWork], Any]) -> Any:
         """Return nothing found."""
