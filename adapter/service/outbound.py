@@ -219,8 +219,7 @@ class Outbound:
         """Write a row back and, when it has ended, tell the trade in the same unit of work."""
         if step.unsent:
             uow.drop_attempt(step.row.message_id, step.row.action, step.unsent)
-        uow.save_outbox(step.row)
-        if step.ended:
+        if uow.save_outbox(step.row) and step.ended:
             self._parts.on_end(uow, step.row, step.error, step.without_callback)
 
     def _claimed(self, uow: UnitOfWork, row: OutboxRow) -> _Claimed:

@@ -152,8 +152,8 @@ class UnitOfWork(Protocol):
         """
         ...
 
-    def save_outbox(self, row: OutboxRow) -> None:
-        """Write a row back after an attempt."""
+    def save_outbox(self, row: OutboxRow) -> bool:
+        """Write a row back after an attempt; False when its claim was over and others have it."""
         ...
 
     def next_outbox_ms(self) -> int | None:

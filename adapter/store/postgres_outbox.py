@@ -125,7 +125,7 @@ class LockedOutboxTable(OutboxTable):
             self._connection.execute(_CLAIM, claim)
         return [replace(row, state=OutboxState.CLAIMED) for row in rows]
 
-    def save_outbox(self, row: OutboxRow) -> None:
+    def save_outbox(self, row: OutboxRow) -> bool:
         """Write a row back after an attempt; peer, transaction, message and body stay.
 
         A row that this unit has not read was claimed earlier. When that claim is over, because its
@@ -139,7 +139,7 @@ class LockedOutboxTable(OutboxTable):
         head = self._connection.execute(_HEAD, line).fetchone()
         if row.id not in self._seen and not self._is_ours(row, head):
             _LOG.warning("outbox row %d is not ours any more, %s is dropped", row.id, row.state)
-            return
+            return False
         other = None if head is None or head[0] == row.id else head
         if other is not None and row.state is OutboxState.DUE and other[1] == OutboxState.DUE:
             # A dead letter is sent again; the line forms anew.
@@ -151,6 +151,7 @@ class LockedOutboxTable(OutboxTable):
             raise StoreError(msg)
         if other is None and row.state is not OutboxState.CLAIMED:
             self._connection.execute(STEP_UP, (self._number(row.transaction_id), row.peer))
+        return True
 
     def is_due(self, message_id: str, action: str) -> bool:
         """Return whether the newest outbox row of a message is DUE; in a unit it stays so."""

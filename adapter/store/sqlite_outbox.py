@@ -140,7 +140,7 @@ class OutboxTable(Table):
         self._connection.executemany(_CLAIM, [(now_ms + lease_ms, row.id) for row in rows])
         return [replace(row, state=OutboxState.CLAIMED) for row in rows]
 
-    def save_outbox(self, row: OutboxRow) -> None:
+    def save_outbox(self, row: OutboxRow) -> bool:
         """Write a row back after an attempt; peer, transaction, message and body stay.
 
         Raises:
@@ -151,7 +151,7 @@ class OutboxTable(Table):
         is_over = row.state is not OutboxState.CLAIMED
         if is_over and self._connection.execute(_SAVE_CLAIMED, (*changes, row.id)).rowcount == 1:
             self._connection.execute(_STEP_UP_BEHIND, (row.id, row.peer))
-            return
+            return True
         line = (self._number(row.transaction_id), row.peer)
         head = self._connection.execute(HEAD, line).fetchone()
         other = None if head is None or head[0] == row.id else head
@@ -165,6 +165,7 @@ class OutboxTable(Table):
             raise StoreError(msg)
         if other is None and row.state is not OutboxState.CLAIMED:
             self._connection.execute(STEP_UP, line)
+        return True
 
     def next_outbox_ms(self) -> int | None:
         """Return when the next row becomes due or a lease ends, None when nothing waits."""

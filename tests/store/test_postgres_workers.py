@@ -157,10 +157,10 @@ async def test_what_is_written_back_after_the_lease_does_not_undo_what_another_d
     [late] = await slow.write(lambda uow: uow.claim_outbox(1, LEASE_MS, 9))
     again = replace(late, state=OutboxState.DUE, attempts=1, next_ms=7)
     [row] = await other.write(lambda uow: uow.claim_outbox(1 + LEASE_MS, LEASE_MS, 9))
-    await slow.write(lambda uow: uow.save_outbox(again))
+    assert not await slow.write(lambda uow: uow.save_outbox(again))  # so no trade hears of it
     assert await slow.read(lambda uow: uow.outbox_row(row_id)) == row  # still the other's
-    await other.write(lambda uow: uow.save_outbox(sent(row)))
-    await slow.write(lambda uow: uow.save_outbox(again))
+    assert await other.write(lambda uow: uow.save_outbox(sent(row)))
+    assert not await slow.write(lambda uow: uow.save_outbox(again))
     assert await slow.read(lambda uow: uow.outbox_row(row_id)) == sent(row)
     assert [one for one in caplog.messages if "is dropped" in one] == 2 * [
         f"outbox row {row_id} is not ours any more, DUE is dropped"
