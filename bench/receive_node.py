@@ -48,8 +48,9 @@ class NoStore:
         ids = MessageIds("00000000-0000-4000-8000-00000000000a")
         self._taken = Taken(ack("onix", ids), "")
 
-    async def write(self, _unit: Callable[[UnitOfWork], Any]) -> Any:
+    async def write(self, _unit: Callable[[UnitOfWork], Any], *, brief: bool = False) -> Any:
         """Return an acknowledgement."""
+        del brief
         return self._taken, True
 
     async def read(self, _query: Callable[[UnitOfWork], Any]) -> Any:

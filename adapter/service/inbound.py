@@ -133,7 +133,9 @@ class Inbound:
             reject_replay=rules.replay == "reject",
             operator=await self._operator(envelope),
         )
-        taken, is_step = await self._parts.store.write(lambda uow: self._stored(uow, arrival))
+        taken, is_step = await self._parts.store.write(
+            lambda uow: self._stored(uow, arrival), brief=True
+        )
         self._committed(taken.transaction_id, is_step=is_step)
         return taken.answer
 

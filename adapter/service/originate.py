@@ -97,7 +97,7 @@ class Originator:
             life_ms = confirm_ttl_ms(message["order"], now_ms=now_ms, least_ms=wish.ttl_ms)
             wish = replace(wish, ttl_ms=life_ms)
         context = self._context(wish)
-        await self._parts.store.write(lambda uow: self._units.originate(uow, wish))
+        await self._parts.store.write(lambda uow: self._units.originate(uow, wish), brief=True)
         self._committed(wish.transaction_id)
         return Sent(action, transaction_id, wish.message_id, wait_ms, context)
 
@@ -119,7 +119,7 @@ class Originator:
             domain=DOMAIN,
             plan=plan,
         )
-        await self._parts.store.write(lambda uow: self._units.originate(uow, wish))
+        await self._parts.store.write(lambda uow: self._units.originate(uow, wish), brief=True)
         self._committed(transaction_id, is_step=True)
         return transaction_id
 

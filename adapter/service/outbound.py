@@ -181,7 +181,7 @@ class Outbound:
             return [self._claimed(uow, row) for row in rows]
 
         try:
-            claimed = await self._parts.store.write(turn)
+            claimed = await self._parts.store.write(turn, brief=True)
         except WireError as error:
             if error.transient:
                 self._ended[:0] = ended

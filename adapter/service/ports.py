@@ -232,8 +232,12 @@ class UnitOfWork(Protocol):
 class Store(Protocol):
     """Durable state of one node."""
 
-    async def write(self, unit: Callable[[UnitOfWork], T]) -> T:
+    async def write(self, unit: Callable[[UnitOfWork], T], *, brief: bool = False) -> T:
         """Run a unit of work and return its result once it is durably committed.
+
+        Args:
+            unit: what to run.
+            brief: it takes milliseconds at most, so the event loop itself may run it.
 
         Raises:
             WireError: NET_OVERLOADED when too many units wait, NET_DOWNSTREAM_UNAVAILABLE when

@@ -75,7 +75,7 @@ class PostgresStore:
         """Return how many units of work have not ended."""
         return self._writers.waiting + self._ledger.waiting
 
-    async def write(self, unit: Callable[[UnitOfWork], T]) -> T:
+    async def write(self, unit: Callable[[UnitOfWork], T], *, brief: bool = False) -> T:
         """Run a unit of work and return its result once it is durably committed.
 
         When the caller is cancelled the unit still runs, whole.
@@ -84,6 +84,7 @@ class PostgresStore:
             WireError: NET_OVERLOADED when too many units wait, NET_DOWNSTREAM_UNAVAILABLE when
                 the database refuses. Whatever `unit` raises rolls it back and is raised here.
         """
+        del brief  # the server is waited for, so a thread runs it in any case
         self._refuse_closed()
         if self.waiting >= self._queue_units + WRITERS:
             raise WireError("NET_OVERLOADED", f"{self.waiting} units of work wait already")

@@ -1,8 +1,8 @@
 """The store of a node in one SQLite file, or in memory for tests.
 
-One thread writes (`sqlite_writer`), a few read (`sqlite_readers`); `sqlite_unit` is what both hand
-to their callers. Write-ahead log with `synchronous = FULL`: what was acknowledged outlives a kill
-and a power cut.
+One connection writes (`sqlite_writer`), a few read (`sqlite_readers`); `sqlite_unit` is what both
+hand to their callers. Write-ahead log with `synchronous = FULL`: what was acknowledged outlives a
+kill and a power cut.
 """
 
 import asyncio
@@ -64,16 +64,17 @@ class SqliteStore:
         """Return how many units of work wait for the writer."""
         return self._writer.waiting
 
-    async def write(self, unit: Callable[[UnitOfWork], T]) -> T:
+    async def write(self, unit: Callable[[UnitOfWork], T], *, brief: bool = False) -> T:
         """Run a unit of work and return its result once it is durably committed.
 
-        When the caller is cancelled the unit still runs, whole.
+        A brief one runs on the event loop itself. When the caller is cancelled the unit still
+        runs, whole.
 
         Raises:
             WireError: NET_OVERLOADED when too many units wait, NET_DOWNSTREAM_UNAVAILABLE when
                 the database refuses. Whatever `unit` raises rolls it back and is raised here.
         """
-        return await self._writer.run(unit)
+        return await self._writer.run(unit, is_brief=brief)
 
     async def read(self, query: Callable[[UnitOfWork], T]) -> T:
         """Run a query on one consistent snapshot.

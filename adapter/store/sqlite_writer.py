@@ -1,72 +1,78 @@
-"""The one thread that writes to a SQLite file: group commit.
+"""Writes to a SQLite file: group commit.
 
-Units wait in a bounded queue. The writer takes what waits, up to GROUP_UNITS, runs each in a
-savepoint of one transaction, commits once and wakes the event loop once. A unit that raises is
-undone alone; when the commit fails, all units of the group fail and nothing of them is stored.
+Units wait in a bounded queue. What waits is taken, up to a bound, run in one transaction and
+committed once; then the callers are woken together. A unit that raises is undone alone; when the
+commit fails, all units of the group fail and nothing of them is stored.
+
+Brief units are run by the event loop itself. With a thread of their own they hand the interpreter
+back and forth at each statement, between two processors, which takes longer than most statements.
+The writer's thread does what has to wait: commits, units that may take long, and the beginning of
+a transaction while another process has the file.
 """
 
 import asyncio
+import itertools
 import logging
+import queue
 import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from adapter.domain.errors import WireError
 from adapter.service.ports import UnitOfWork
-from adapter.store.sqlite_connection import Connection, closed, refused, told
+from adapter.store.sqlite_connection import BUSY_MS, Connection, closed, refused, told
 from adapter.store.sqlite_unit import SqliteUnit, within_savepoint
 
 T = TypeVar("T")
+Loop = asyncio.AbstractEventLoop
 
 _LOG = logging.getLogger(__name__)
 
 GROUP_UNITS = 64
 """Units per commit: the throughput hardly rises beyond, the wait of the first does."""
+BRIEF_UNITS = 32
+"""The same on the event loop, which does nothing else meanwhile; about 15 ms."""
 QUEUE_UNITS = 2_048
-"""Units that may wait; about 0.1 s of work, so that what is refused could not be answered soon."""
+"""Units that may wait; a second of work, so that what is refused could not be answered soon."""
+_LOST_S = 0.1
+"""How often the end looks whether a loop that had the next turn is gone."""
 
 
 class Job:
-    """A unit that waits for the writer, and afterwards its outcome."""
+    """A unit that waits to be run, and afterwards its outcome."""
 
-    __slots__ = ("_error", "_loop", "_result", "_woken", "is_query", "unit")
+    __slots__ = ("_result", "_woken", "error", "is_brief", "is_query", "loop", "unit")
 
-    def __init__(self, unit: Callable[[UnitOfWork], Any], *, is_query: bool) -> None:
+    def __init__(
+        self, unit: Callable[[UnitOfWork], Any], *, is_brief: bool, is_query: bool
+    ) -> None:
         """Wait with `unit`; called on the event loop of the caller."""
         self.unit = unit
+        self.is_brief = is_brief
         self.is_query = is_query
-        self._loop = asyncio.get_running_loop()
-        self._woken: asyncio.Future[None] = self._loop.create_future()
+        self.loop = asyncio.get_running_loop()
+        self._woken: asyncio.Future[None] = self.loop.create_future()
         self._result: Any = None
-        self._error: BaseException | None = None
+        self.error: BaseException | None = None
 
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """Return the event loop of the caller."""
-        return self._loop
-
-    @property
-    def error(self) -> BaseException | None:
-        """Return what the unit has raised, if anything."""
-        return self._error
-
-    def run(self, connection: Connection) -> None:
-        """Run the unit in a savepoint and keep its outcome."""
+    def run(self, connection: Connection, *, apart: bool = False) -> None:
+        """Run the unit and keep its outcome; `apart` in a savepoint, which undoes a failure."""
+        self.error = None
+        work = partial(SqliteUnit(connection).run, self.unit)
         try:
-            self._result = within_savepoint(
-                connection, lambda: SqliteUnit(connection).run(self.unit)
-            )
+            self._result = within_savepoint(connection, work) if apart else work()
         except sqlite3.DatabaseError as error:
-            self._error = told(error, is_query=self.is_query)
+            self.error = told(error, is_query=self.is_query)
         except BaseException as error:  # whatever it is, it belongs to the caller of the unit
-            self._error = error
+            self.error = error
 
     def fail(self, error: BaseException) -> None:
         """Forget a result, because it was not committed."""
         self._result = None
-        self._error = error
+        self.error = error
 
     def wake(self) -> None:
         """Let the caller go on; on its event loop. A caller that was cancelled is not there."""
@@ -76,21 +82,27 @@ class Job:
     async def outcome(self) -> Any:
         """Return what the unit returned, or raise what it raised, after the commit."""
         await self._woken
-        if self._error is not None:
-            raise self._error
+        if self.error is not None:
+            raise self.error
         return self._result
 
 
 class Writer:
-    """Owns the writing connection and its thread."""
+    """Owns the writing connection: one group after another, each by one thread at a time."""
 
     def __init__(self, connection: Connection, name: str, queue_units: int = QUEUE_UNITS) -> None:
         """Start the thread."""
         self._connection = connection
+        connection.control("PRAGMA busy_timeout = 0")  # the thread alone waits for others
         self._queue_units = queue_units
         self._jobs: deque[Job] = deque()
         self._changed = threading.Condition()
         self._closing = False
+        self._at_work = False
+        """Somebody has a group, or will take the next one."""
+        self._turn_of: Loop | None = None
+        """Where the next group is to be taken; None when the thread has it."""
+        self._steps: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         # A daemon, so that a program which ends by an exception does not wait for it.
         self._thread = threading.Thread(target=self._work, name=f"writer {name}", daemon=True)
         self._thread.start()
@@ -100,69 +112,192 @@ class Writer:
         """Return how many units wait."""
         return len(self._jobs)
 
-    async def run(self, unit: Callable[[UnitOfWork], T], *, is_query: bool = False) -> T:
+    async def run(
+        self, unit: Callable[[UnitOfWork], T], *, is_brief: bool = False, is_query: bool = False
+    ) -> T:
         """Run a unit and return its result after the commit.
 
         A caller that is cancelled meanwhile gives up the result only: the unit runs.
 
+        Args:
+            unit: what to run.
+            is_brief: the event loop may run it.
+            is_query: in memory, where there is no second connection.
+
         Raises:
             WireError: NET_OVERLOADED, NET_DOWNSTREAM_UNAVAILABLE; or what the unit raises.
         """
-        job = Job(unit, is_query=is_query)
+        job = Job(unit, is_brief=is_brief, is_query=is_query)
         with self._changed:
             if self._closing:
                 raise closed()
             if len(self._jobs) >= self._queue_units:
                 raise _overloaded(len(self._jobs))
             self._jobs.append(job)
-            self._changed.notify()
+            begins = not self._is_under_way()
+            if begins:
+                self._give_turn(job)
+        if begins and is_brief:
+            job.loop.call_soon(self._turn)  # what else is ready now comes with it
         result: T = await job.outcome()
         return result
 
     def close(self) -> None:
-        """Run what waits, then end the thread and close the connection; blocks until then."""
+        """Run what waits, then end the thread and close the connection; blocks until then.
+
+        Not to be called on an event loop that still has units to run.
+        """
         with self._changed:
             self._closing = True
-            self._changed.notify()
+            while self._jobs or self._is_under_way():
+                if not self._is_under_way():
+                    self._give_turn(None)
+                self._changed.wait(_LOST_S)
+        self._steps.put(None)
         self._thread.join()
 
-    def _work(self) -> None:
-        while jobs := self._take():
-            _run_group(self._connection, [job for job in jobs if not job.is_query])
-            for job in jobs:
-                if job.is_query:
-                    _run_query(self._connection, job)
-            _wake(jobs)
-        self._connection.close()
+    # Turns
+
+    def _is_under_way(self) -> bool:
+        """Return whether somebody will see to what waits; a loop that was closed will not."""
+        return self._at_work and not (self._turn_of is not None and self._turn_of.is_closed())
+
+    def _give_turn(self, following: Job | None) -> None:
+        """Note who takes the next group: the loop of a brief unit, otherwise the thread."""
+        self._at_work = True
+        self._turn_of = following.loop if following is not None and following.is_brief else None
+        if self._turn_of is None:
+            self._steps.put(self._turn)
+
+    def _turn(self) -> None:
+        """Take the next group; run it here, or leave it to the thread."""
+        with self._changed:
+            jobs, is_here = self._take(), self._turn_of is not None
+            self._turn_of = None  # the thread has the commit, or the whole group
+        if not is_here:
+            self._do(jobs)
+        elif _begun(self._connection) and _run_together(self._connection, jobs):
+            self._steps.put(partial(self._commit, jobs))
+        else:
+            self._steps.put(partial(self._do, jobs))
 
     def _take(self) -> Sequence[Job]:
-        """Return the next group, once there is one; nothing when the writer is to end."""
+        """Return the units of one kind that wait first; only brief ones for a loop."""
+        first = self._jobs[0]
+        is_brief = first.is_brief and self._turn_of is not None
+        most = min(BRIEF_UNITS, GROUP_UNITS) if is_brief else GROUP_UNITS
+        jobs = list(itertools.islice(self._jobs, most))
+        if is_brief:
+            jobs = list(itertools.takewhile(lambda job: job.is_brief, jobs))
+        for _ in jobs:
+            self._jobs.popleft()
+        return jobs
+
+    # The thread
+
+    def _work(self) -> None:
+        for step in iter(self._steps.get, None):
+            step()
+        self._connection.close()
+
+    def _do(self, jobs: Sequence[Job]) -> None:
+        """Run a group, whatever it holds, and commit it."""
+        _run_group(self._connection, [job for job in jobs if not job.is_query])
+        for job in jobs:
+            if job.is_query:
+                _run_query(self._connection, job)
+        self._end(jobs)
+
+    def _commit(self, jobs: Sequence[Job]) -> None:
+        """Commit what the event loop has run."""
+        try:
+            self._connection.control("COMMIT")
+        except sqlite3.DatabaseError as error:
+            _fail(self._connection, jobs, error)
+        self._end(jobs)
+
+    def _end(self, jobs: Sequence[Job]) -> None:
+        """Wake the callers and give the next turn, with one call for each event loop."""
         with self._changed:
-            while not self._jobs and not self._closing:
-                self._changed.wait()
-            return [self._jobs.popleft() for _ in range(min(len(self._jobs), GROUP_UNITS))]
+            self._at_work = False
+            if self._jobs:
+                self._give_turn(self._jobs[0])
+            turn_of = self._turn_of
+            self._changed.notify_all()
+        for loop in {job.loop for job in jobs} | ({turn_of} if turn_of is not None else set()):
+            callers = [job for job in jobs if job.loop is loop]
+            try:
+                loop.call_soon_threadsafe(self._go_on, callers, loop is turn_of)
+            except RuntimeError:  # the loop is closed, so nobody waits there
+                if loop is turn_of:
+                    with self._changed:
+                        self._give_turn(None)
+
+    def _go_on(self, callers: Sequence[Job], has_turn: bool) -> None:
+        for job in callers:
+            job.wake()
+        if has_turn:
+            # After what the callers do now, so that what they bring next is in the same group.
+            asyncio.get_running_loop().call_soon(self._turn)
 
 
 def _overloaded(waiting: int) -> WireError:
     return WireError("NET_OVERLOADED", f"{waiting} units of work wait already")
 
 
+def _begun(connection: Connection) -> bool:
+    """Begin a transaction unless another process is writing."""
+    try:
+        connection.control("BEGIN IMMEDIATE")
+    except sqlite3.DatabaseError:
+        return False
+    return True
+
+
+def _wait_and_begin(connection: Connection) -> None:
+    """Begin a transaction, once no other process is writing."""
+    connection.control(f"PRAGMA busy_timeout = {BUSY_MS}")
+    try:
+        connection.control("BEGIN IMMEDIATE")
+    finally:
+        connection.control("PRAGMA busy_timeout = 0")
+
+
+def _run_together(connection: Connection, jobs: Sequence[Job]) -> bool:
+    """Run units in the open transaction; False when one must be undone, then all of them are.
+
+    Nearly no unit raises, and one that does has mostly written nothing: so savepoints can wait.
+    """
+    for job in jobs:
+        changes = connection.total_changes
+        job.run(connection)
+        if job.error is not None and connection.total_changes != changes:
+            _roll_back(connection)
+            return False
+    return connection.in_transaction
+
+
 def _run_group(connection: Connection, jobs: Sequence[Job]) -> None:
-    """Run units in one transaction; afterwards each has its outcome."""
+    """Run units in one transaction, each in a savepoint; afterwards each has its outcome."""
     if not jobs:
         return
     try:
-        connection.control("BEGIN IMMEDIATE")
+        _wait_and_begin(connection)
         for job in jobs:
-            job.run(connection)
+            job.run(connection, apart=True)
             if not connection.in_transaction:
                 raise sqlite3.OperationalError(job.error)
         connection.control("COMMIT")
     except sqlite3.DatabaseError as error:
-        _roll_back(connection)
-        _LOG.error("no commit of %d units of work: %s", len(jobs), error)
-        for job in jobs:
-            job.fail(refused(error))
+        _fail(connection, jobs, error)
+
+
+def _fail(connection: Connection, jobs: Sequence[Job], error: sqlite3.DatabaseError) -> None:
+    """Undo a group; each of its callers hears why."""
+    _roll_back(connection)
+    _LOG.error("no commit of %d units of work: %s", len(jobs), error)
+    for job in jobs:
+        job.fail(refused(error))
 
 
 def _run_query(connection: Connection, job: Job) -> None:
@@ -177,18 +312,3 @@ def _run_query(connection: Connection, job: Job) -> None:
 def _roll_back(connection: Connection) -> None:
     if connection.in_transaction:
         connection.control("ROLLBACK")
-
-
-def _wake(jobs: Sequence[Job]) -> None:
-    """Wake the callers, with one call for each event loop; nearly always there is one loop."""
-    for loop in {job.loop for job in jobs}:
-        callers = [job for job in jobs if job.loop is loop]
-        try:
-            loop.call_soon_threadsafe(_wake_all, callers)
-        except RuntimeError:  # the loop is closed, so nobody waits
-            continue
-
-
-def _wake_all(jobs: Sequence[Job]) -> None:
-    for job in jobs:
-        job.wake()

@@ -104,11 +104,11 @@ class PointedStore:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    async def write(self, unit: Callable[[UnitOfWork], T]) -> T:
+    async def write(self, unit: Callable[[UnitOfWork], T], **how: Any) -> T:
         """Run a unit; the points bear the name of the method that it belongs to."""
         step = f"unit {unit.__qualname__.split('.<locals>')[0].rpartition('.')[2]}"
         self._points.at(self._role, f"{step}.before")
-        result: T = await self._store.write(unit)
+        result: T = await self._store.write(unit, **how)
         self._points.at(self._role, f"{step}.after")
         return result
 

@@ -22,7 +22,10 @@ async def main(path: Path) -> None:
 
     async def write(start: int) -> None:
         for number in range(start, 10**9, WRITERS):
-            await store.write(lambda unit, number=number: both(number, unit))  # type: ignore[misc]
+            await store.write(
+                lambda unit, number=number: both(number, unit),  # type: ignore[misc]
+                brief=bool(start % 4),
+            )
             sys.stdout.write(f"{number}\n")
             sys.stdout.flush()
 

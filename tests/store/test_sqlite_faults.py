@@ -15,6 +15,7 @@ import pytest
 
 from adapter.domain.errors import WireError
 from adapter.service.ports import UnitOfWork
+from adapter.store import sqlite_writer
 from adapter.store.errors import StoreError
 from adapter.store.sqlite import MEMORY, SqliteStore
 from adapter.store.sqlite_unit import SqliteUnit
@@ -128,18 +129,25 @@ async def test_a_savepoint_reports_a_lost_transaction(sqlite: SqliteStore) -> No
     await sqlite.write(lambda unit: unit.mark("a"))
 
 
+@pytest.mark.parametrize("brief", [True, False])
 async def test_a_write_lock_of_another_process_is_waited_for_and_then_refused(
-    tmp_path: Path, sqlite: SqliteStore
+    tmp_path: Path, sqlite: SqliteStore, monkeypatch: pytest.MonkeyPatch, *, brief: bool
 ) -> None:
-    await sqlite.write(lambda unit: control(unit, "PRAGMA busy_timeout = 50"))
+    monkeypatch.setattr(sqlite_writer, "BUSY_MS", 300)
     other = sqlite3.connect(tmp_path / "node.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
+    task = asyncio.create_task(sqlite.write(lambda unit: unit.mark("a"), brief=brief))
+    ticks = 0
+    while not task.done():  # the event loop goes on
+        await asyncio.sleep(0.01)
+        ticks += 1
     with pytest.raises(WireError, match="locked") as raised:
-        await sqlite.write(lambda unit: unit.mark("a"))
+        await task
+    assert ticks > 2
     assert raised.value.code == "NET_DOWNSTREAM_UNAVAILABLE"
     other.execute("ROLLBACK")
     other.close()
-    assert await sqlite.write(lambda unit: unit.mark("a"))
+    assert await sqlite.write(lambda unit: unit.mark("a"), brief=brief)
 
 
 async def test_a_database_serves_one_node(tmp_path: Path) -> None:

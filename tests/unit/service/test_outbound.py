@@ -606,10 +606,10 @@ async def test_what_ends_together_is_written_back_together(bench: Bench) -> None
     units = 0
     write = bench.store.write
 
-    async def counted(unit: Any) -> Any:
+    async def counted(unit: Any, **how: Any) -> Any:
         nonlocal units
         units += 1
-        return await write(unit)
+        return await write(unit, **how)
 
     for number in range(5):
         await bench.add(transaction_id=f"T{number}", message_id=f"M{number}")
@@ -694,13 +694,13 @@ async def test_what_the_store_does_not_take_now_is_written_back_later(bench: Ben
     """The message is not sent again for it."""
     write, refusals = bench.store.write, 2
 
-    async def refusing(unit: Any) -> Any:
+    async def refusing(unit: Any, **how: Any) -> Any:
         nonlocal refusals
         if bench.sender.sent and refusals:
             refusals -= 1
             code = "NET_OVERLOADED"
             raise WireError(code, "too many")
-        return await write(unit)
+        return await write(unit, **how)
 
     row_id = await bench.add()
     bench.store.write = refusing  # type: ignore[method-assign]

@@ -1,0 +1,176 @@
+"""Brief units, which the event loop runs itself: groups with the others, failures, the end."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapter.domain.errors import WireError
+from adapter.service.ports import UnitOfWork
+from adapter.store.sqlite import SqliteStore
+from adapter.store.sqlite_unit import SqliteUnit
+from adapter.store.sqlite_writer import BRIEF_UNITS
+from tests.store.samples import outbox_row
+from tests.store.test_sqlite_group_commit import enqueue, held, traced
+
+
+def thread_of(_: UnitOfWork) -> str:
+    return threading.current_thread().name
+
+
+async def brief(store: SqliteStore, *units: Callable[[UnitOfWork], Any]) -> list[Any]:
+    """Return what brief units return or raise that were begun at the same time."""
+    return await asyncio.gather(
+        *(store.write(unit, brief=True) for unit in units), return_exceptions=True
+    )
+
+
+async def test_the_event_loop_runs_brief_units_and_no_others(sqlite: SqliteStore) -> None:
+    here = threading.current_thread().name
+    assert await brief(sqlite, thread_of) == [here]
+    assert await sqlite.write(thread_of) == "writer node.db"
+
+
+async def test_units_begun_together_share_a_commit_in_order(sqlite: SqliteStore) -> None:
+    statements = await traced(sqlite)
+    row_ids = await brief(sqlite, *[enqueue] * 10)
+    assert row_ids == sorted(row_ids)
+    assert statements.count("COMMIT") == 1
+
+
+async def test_a_group_is_bounded(sqlite: SqliteStore) -> None:
+    statements = await traced(sqlite)
+    await brief(sqlite, *[enqueue] * (2 * BRIEF_UNITS + 1))
+    assert statements.count("COMMIT") == 3
+
+
+async def test_brief_and_long_units_keep_their_order(sqlite: SqliteStore) -> None:
+    ran: list[tuple[int, str]] = []
+
+    def noted(number: int) -> Callable[[UnitOfWork], None]:
+        return lambda unit: ran.append((number, thread_of(unit)))
+
+    async with held(sqlite):
+        tasks = [
+            asyncio.create_task(sqlite.write(noted(number), brief=number % 3 > 0))
+            for number in range(100)
+        ]
+        await asyncio.sleep(0)
+    await asyncio.gather(*tasks)
+    assert [number for number, _ in ran] == list(range(100))
+    assert {thread for number, thread in ran if number % 3 == 0} == {"writer node.db"}
+
+
+async def test_a_unit_that_writes_and_raises_is_undone_alone(sqlite: SqliteStore) -> None:
+    def bad(unit: UnitOfWork) -> None:
+        unit.mark("bad")
+        message = "bad"
+        raise ValueError(message)
+
+    def breaks_a_rule(unit: UnitOfWork) -> None:
+        unit.mark("rule")
+        unit.enqueue(outbox_row(next_ms=-1))
+
+    first, second, third, last = await brief(sqlite, enqueue, bad, breaks_a_rule, enqueue)
+    assert isinstance(second, ValueError)
+    assert "CHECK" in str(third)
+    for row_id in (first, last):
+        assert await sqlite.read(lambda unit, row_id=row_id: unit.outbox_row(row_id))  # type: ignore[misc]
+    assert await brief(sqlite, lambda unit: (unit.mark("bad"), unit.mark("rule"))) == [(True, True)]
+
+
+async def test_a_unit_that_raises_before_it_writes_costs_nobody_a_second_run(
+    sqlite: SqliteStore,
+) -> None:
+    runs: list[str] = []
+
+    def good(unit: UnitOfWork) -> bool:
+        runs.append("good")
+        return unit.mark(f"{len(runs)}")
+
+    def refuses(unit: UnitOfWork) -> None:
+        runs.append("refuses")
+        assert unit.outbox_row(1) is None
+        raise WireError("BIZ_QUANTITY_UNAVAILABLE", "nothing left")
+
+    first, refused, last = await brief(sqlite, good, refuses, good)
+    assert (first, last) == (True, True)
+    assert isinstance(refused, WireError)
+    assert runs == ["good", "refuses", "good"]
+
+
+async def test_a_failed_commit_fails_every_unit_of_the_group(sqlite: SqliteStore) -> None:
+    def orphan(unit: UnitOfWork) -> None:
+        """Break a foreign key in a way that only COMMIT notices."""
+        assert isinstance(unit, SqliteUnit)
+        unit._connection.execute("PRAGMA defer_foreign_keys = ON")
+        unit._connection.execute("INSERT INTO outbox_body (id, body) VALUES (999, x'')")
+
+    failed = await brief(sqlite, enqueue, orphan, enqueue)
+    assert {getattr(error, "code", None) for error in failed} == {"NET_DOWNSTREAM_UNAVAILABLE"}
+    assert await sqlite.read(lambda unit: unit.next_outbox_ms()) is None
+    assert await brief(sqlite, enqueue) == [1]
+
+
+async def test_the_loop_goes_on_during_a_commit(sqlite: SqliteStore) -> None:
+    """The commit is the thread's: it begins only after the loop has done what else was ready."""
+    statements = await traced(sqlite)
+    task = asyncio.create_task(sqlite.write(enqueue, brief=True))
+    await asyncio.sleep(0)  # the task asks for its turn
+    assert "COMMIT" not in statements
+    await task
+    assert statements[-1] == "COMMIT"
+
+
+async def test_what_waits_is_done_before_the_end(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "node.db")
+    tasks = [asyncio.create_task(store.write(enqueue, brief=True)) for _ in range(100)]
+    await asyncio.sleep(0)
+    await store.close()
+    assert len(set(await asyncio.gather(*tasks))) == 100
+    with pytest.raises(WireError) as raised:
+        await store.write(enqueue, brief=True)
+    assert raised.value.code == "NET_DOWNSTREAM_UNAVAILABLE"
+
+
+def test_a_loop_that_ends_with_the_turn_stops_nobody(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "node.db")
+    abandoned = asyncio.new_event_loop()
+    writing = store.write(enqueue, brief=True)
+    task = abandoned.create_task(writing)
+    abandoned.call_soon(abandoned.stop)
+    abandoned.run_forever()  # the unit waits, its turn is still to come
+    assert store.waiting == 1
+    task.cancel()
+    abandoned.close()
+
+    async def go_on() -> list[Any]:
+        found = await brief(store, enqueue, enqueue)
+        await store.close()
+        return found
+
+    assert asyncio.run(go_on()) == [2, 3]  # the unit that was abandoned ran whole, before them
+
+
+def test_the_end_runs_what_an_ended_loop_has_left(tmp_path: Path) -> None:
+    path = tmp_path / "node.db"
+    store = SqliteStore(path)
+    abandoned = asyncio.new_event_loop()
+    abandoned.create_task(store.write(enqueue, brief=True)).cancel()
+    task = abandoned.create_task(store.write(enqueue, brief=True))
+    abandoned.call_soon(abandoned.stop)
+    abandoned.run_forever()
+    task.cancel()
+    abandoned.close()
+    asyncio.run(store.close())
+
+    async def look() -> Any:
+        again = SqliteStore(path)
+        found = await again.read(lambda unit: unit.outbox_row(1))
+        await again.close()
+        return found
+
+    assert asyncio.run(look()) is not None
