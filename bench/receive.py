@@ -35,6 +35,8 @@ ROOT = Path(__file__).parents[1]
 CONNECTIONS = 64
 OURS, NAIVE = 1_024, 192
 """Messages per round."""
+CALM_PER_S = 400
+"""Messages per second that are offered where the wait of each counts, not how many there are."""
 MANY = f"{TRADES:,} stored trades"
 CRYPTOGRAPHY = "50.0.2"
 LARGE = os.environ.get("BENCH_LARGE")
@@ -65,6 +67,8 @@ class Served:
         self.name, self.versions, self.port = name, versions, port
         self.process = process
         self.rounds: list[Round] = []
+        self.calm: list[Round] = []
+        """At CALM_PER_S."""
         self.next_offer = 10
         """The first ten are for the questions before."""
 
@@ -106,7 +110,18 @@ class Served:
             "p99_ms": median(lambda one: one.p99, 1e3),
             "node_cpu_us": median(lambda one: one.node_cpu, 1e6),
             "load_cpu_us": median(lambda one: one.load_cpu, 1e6),
+            **self._calm(),
         }
+
+    def _calm(self) -> dict[str, Any]:
+        """Return how long messages take that come at CALM_PER_S, if that was measured."""
+        if not self.calm:
+            return {}
+        p50, p99 = (
+            round(statistics.median(getattr(one, name) for one in self.calm) * 1e3, 1)
+            for name in ("p50", "p99")
+        )
+        return {"at_rate": {"offered_per_second": CALM_PER_S, "p50_ms": p50, "p99_ms": p99}}
 
 
 class LoadProcess:
@@ -122,11 +137,12 @@ class LoadProcess:
             cwd=ROOT,
         )
 
-    def run(self, node: Served, messages: int) -> Round:
-        """Return what so many messages took."""
+    def run(self, node: Served, messages: int, per_second: int = 0) -> Round:
+        """Return what so many messages took, at a rate or as fast as they are answered."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         order = {"port": node.port, "connections": CONNECTIONS, "messages": messages}
+        order["per_second"] = per_second
         before = node.cpu_s()
         self._process.stdin.write(json.dumps(order | {"first": node.next_offer}) + "\n")
         self._process.stdin.flush()
@@ -156,7 +172,7 @@ def run(rounds: int) -> dict[str, Any]:
         folder = Path(ends.enter_context(tempfile.TemporaryDirectory()))
         server = ends.enter_context(running(durable=True))
         packages = _with_cryptography(folder)
-        offers = 10 + OURS * (rounds + 1)
+        offers = 10 + 2 * OURS * (rounds + 1)
         nodes = [
             ends.enter_context(_ours(folder, "SQLite", offers)),
             ends.enter_context(_ours(folder, "SQLite, one by one", offers, "--one-by-one")),
@@ -177,6 +193,9 @@ def run(rounds: int) -> dict[str, Any]:
                 took = load.run(node, NAIVE if node.name.startswith("naive") else OURS)
                 if turn:  # the first one warms up
                     node.rounds.append(took)
+            calm = load.run(nodes[0], OURS, CALM_PER_S)
+            if turn:
+                nodes[0].calm.append(calm)
         verified = verify_case(packages, rounds)
     by_name = {node.name: node for node in nodes}
     pairs = [

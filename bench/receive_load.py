@@ -2,7 +2,8 @@
 
 Reads one order per line from stdin and writes one result per line to stdout. Messages are made,
 signed and put into whole requests before the clock starts; then each of the connections sends one
-request after the other and only looks whether the answer is a signed ACK.
+request after the other and only looks whether the answer is a signed ACK. With a rate given, each
+message has its time, and how long it took counts from then, whether a connection was free or not.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections import deque
 from typing import Any
 
 import uvloop
@@ -26,8 +27,11 @@ _LENGTH = b"content-length: "
 class Connection(asyncio.Protocol):
     """One keep-alive connection."""
 
-    def __init__(self, requests: Iterator[bytes], latencies: list[float]) -> None:
-        """Take what all connections share: the requests left, and how long each took."""
+    def __init__(self, requests: deque[tuple[float, bytes]], latencies: list[float]) -> None:
+        """Take what all connections share: the requests left, and how long each took.
+
+        A request comes with its time; 0 is as soon as a connection is free.
+        """
         self._requests = requests
         self._latencies = latencies
         self._transport: Any = None
@@ -41,12 +45,16 @@ class Connection(asyncio.Protocol):
 
     def send(self) -> None:
         """Send the next request, or be done."""
-        following = next(self._requests, None)
-        if following is None:
+        if not self._requests:
             self.done.set_result(None)
             return
-        self._begun = time.perf_counter()
-        self._transport.write(following)
+        due, whole = self._requests.popleft()
+        now = time.perf_counter()
+        self._begun = due or now
+        if due <= now:
+            self._transport.write(whole)
+        else:
+            asyncio.get_running_loop().call_later(due - now, self._transport.write, whole)
 
     def close(self) -> None:
         """Close it."""
@@ -87,16 +95,26 @@ class Load:
         now_ms = SystemClock().now_ms()
         self._messages = Messages(Window.after(now_ms), now_ms)
 
-    async def run(self, port: int, connections: int, messages: int, first: int) -> dict[str, float]:
-        """Send messages, the first about offer `first`, and return what that took."""
+    async def run(
+        self, port: int, connections: int, messages: int, first: int, per_second: int = 0
+    ) -> dict[str, float]:
+        """Send messages, the first about offer `first`, and return what that took.
+
+        Args:
+            port: of the node, on loopback.
+            connections: that are kept alive.
+            messages: to send.
+            first: number of the offer that the first one is about.
+            per_second: messages that are due; 0 sends as fast as they are answered.
+        """
         now_ms = SystemClock().now_ms()
         self._messages.continue_from(first)
         requests = []
         for _ in range(messages):
             body = self._messages.new()
             requests.append(request(PATH, body, self._messages.signature(body, now_ms)))
-        waiting = iter(requests)
         latencies: list[float] = []
+        waiting: deque[tuple[float, bytes]] = deque()
         loop = asyncio.get_running_loop()
         opened = [
             (
@@ -109,6 +127,10 @@ class Load:
         gc.collect()
         gc.disable()
         cpu, begun = _cpu_s(), time.perf_counter()
+        waiting.extend(
+            (begun + number / per_second if per_second else 0.0, one)
+            for number, one in enumerate(requests)
+        )
         for one in opened:
             one.send()
         await asyncio.gather(*(one.done for one in opened))

@@ -6,12 +6,14 @@ The page is prose by people; between the two marks of a benchmark stands what it
 import os
 import platform
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 _BLOCK = re.compile(r"(?s)(<!-- bench: (?P<name>[a-z]+) -->\n).*?(<!-- bench end -->)")
+_SPREAD = frozenset({"name", "version", "median", "min", "max"})
+_ROW = frozenset({"case", "ours", "baseline", "ratio_median"})
 _HEAD = "| case | ours | baseline | ratio |\n| --- | --- | --- | --- |\n"
 
 
@@ -30,9 +32,11 @@ def write_page(results: Iterable[Mapping[str, Any]], page: Path = PAGE) -> list[
 
 
 def to_table(result: Mapping[str, Any]) -> str:
-    """Return a result as a table: median, and minimum to maximum in brackets."""
+    """Return a result as a table, minimum to maximum in brackets; and what else was measured."""
     rows = "".join(_row(case) for case in result["cases"])
-    return f"In {result['unit']}, {_machine()}.\n\n{_HEAD}{rows}"
+    besides = "".join(_besides(case) for case in result["cases"])
+    ending = f"\nMeasured besides:\n\n{besides}" if besides else ""
+    return f"In {result['unit']}, {_machine()}.\n\n{_HEAD}{rows}{ending}"
 
 
 def _row(case: Mapping[str, Any]) -> str:
@@ -40,6 +44,28 @@ def _row(case: Mapping[str, Any]) -> str:
     named = f"{base['name']} {base['version']}".strip()
     ratio = case["ratio_median"]
     return f"| {case['case']} | {_spread(ours)} | {named}: {_spread(base)} | {ratio} |\n"
+
+
+def _besides(case: Mapping[str, Any]) -> str:
+    """Return a line with the figures of a case that are not in its row, none if there are none."""
+    figures = {
+        **{f"ours {name}": found for name, found in _figures(case["ours"], _SPREAD)},
+        **{f"baseline {name}": found for name, found in _figures(case["baseline"], _SPREAD)},
+        **dict(_figures(case, _ROW)),
+    }
+    listed = ", ".join(f"{name} {found}" for name, found in figures.items())
+    return f"- {case['case']}: {listed}\n" if listed else ""
+
+
+def _figures(found: Mapping[str, Any], without: Collection[str]) -> Iterator[tuple[str, Any]]:
+    """Give the figures inside nested mappings by the names that lead to them."""
+    for name, value in found.items():
+        if name in without:
+            continue
+        if isinstance(value, Mapping):
+            yield from ((f"{name} {inner}", figure) for inner, figure in _figures(value, ()))
+        else:
+            yield name, value
 
 
 def _spread(figure: Mapping[str, Any]) -> str:

@@ -43,3 +43,20 @@ def test_a_result_without_a_place_is_named(tmp_path: Path) -> None:
     page.write_text("nothing here\n")
     assert write_page([RESULT], page) == ["clear"]
     assert page.read_text() == "nothing here\n"
+
+
+def test_what_else_was_measured_is_listed_below() -> None:
+    case = {
+        **CASE,
+        "ours": {**CASE["ours"], "p99_ms": 4.5, "at_rate": {"p50_ms": 1.5}},  # type: ignore[dict-item]
+        "memory_mb": {"10 trades": 7},
+    }
+    text = to_table({**RESULT, "cases": [case, CASE]})
+    assert text.endswith(
+        "\nMeasured besides:\n\n"
+        "- 10 orders: ours p99_ms 4.5, ours at_rate p50_ms 1.5, memory_mb 10 trades 7\n"
+    )
+
+
+def test_nothing_is_said_where_nothing_else_was_measured() -> None:
+    assert "besides" not in to_table(RESULT)
