@@ -96,6 +96,7 @@ class Node:
         await self._learn_key_end()
         if self.contracts is not None:
             await self.contracts.open(self.genesis)
+            await self.journal.look()
         self._tasks = [
             asyncio.create_task(self.outbound.run(), name="outbox"),
             asyncio.create_task(self.timers.run(), name="timers"),
@@ -126,6 +127,7 @@ class Node:
             self.waiters.notify(transaction_id)
         if self.contracts is not None:
             self.contracts.heads.notify()
+            self.journal.hear(news.transaction_ids)
 
     async def stop(self) -> None:
         """Finish what is under way; what is unsent stays in the outbox."""
@@ -211,7 +213,7 @@ def _assemble(
 ) -> Node:
     siblings, cosigner = others
     waiters = Waiters()
-    journal = JournalWatch(parts.store)
+    journal = JournalWatch(parts.store, siblings)
     units = Units(parts, watched(journal, settle_intent))
     outbound = Outbound(
         OutboundParts(

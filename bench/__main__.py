@@ -4,13 +4,14 @@ import argparse
 import json
 import sys
 
-from bench import clear, load, receive, settle, start, store, trade, validate
+from bench import clear, confirm, load, receive, settle, start, store, trade, validate
 from bench.harness import to_text
 from bench.report import PAGE, write_page
 
 BENCHMARKS = {
     "validate": validate.run,
     "receive": receive.run,
+    "confirm": confirm.run,
     "start": start.run,
     "clear": clear.run,
     "settle": settle.run,

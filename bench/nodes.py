@@ -181,8 +181,9 @@ def running(
     program: Sequence[str] = OURS,
     environment: Mapping[str, str] = MappingProxyType({}),
     moved_clock: bool = False,
+    names: Sequence[str] = TRADING,
 ) -> Iterator[Network]:
-    """Give three running nodes whose ledger is set up; they end afterwards.
+    """Give running nodes whose ledger is set up; they end afterwards.
 
     Args:
         path: an empty folder.
@@ -190,12 +191,13 @@ def running(
         program: what Python runs.
         environment: of the nodes, besides our own.
         moved_clock: whether the nodes read `clock.txt`, at a cost, so that time can be moved.
+        names: of the nodes, all three or the grid operator's alone.
     """
     folder = write_folder(path, dict(zip(NODES, free_ports(len(NODES)), strict=True)))
-    for name in TRADING:
+    for name in names:
         _settle_config(folder.nodes[name].config, moved_clock=moved_clock)
     with Nodes(program, environment) as nodes:
-        for name in TRADING:
+        for name in names:
             nodes.start(folder.nodes[name])
         nodes.wait_until_ready()
         clock = SystemClock(folder.clock_file if moved_clock else None)

@@ -13,6 +13,7 @@ import resource
 import sys
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import uvloop
@@ -113,38 +114,41 @@ class Load:
         for _ in range(messages):
             body = self._messages.new()
             requests.append(request(PATH, body, self._messages.signature(body, now_ms)))
-        latencies: list[float] = []
-        waiting: deque[tuple[float, bytes]] = deque()
-        loop = asyncio.get_running_loop()
-        opened = [
-            (
-                await loop.create_connection(
-                    lambda: Connection(waiting, latencies), "127.0.0.1", port
-                )
-            )[1]
-            for _ in range(min(connections, messages))
-        ]
-        gc.collect()
-        gc.disable()
-        cpu, begun = _cpu_s(), time.perf_counter()
-        waiting.extend(
-            (begun + number / per_second if per_second else 0.0, one)
-            for number, one in enumerate(requests)
-        )
-        for one in opened:
-            one.send()
-        await asyncio.gather(*(one.done for one in opened))
-        wall, cpu = time.perf_counter() - begun, _cpu_s() - cpu
-        gc.enable()
-        for one in opened:
-            one.close()
-        latencies.sort()
-        return {
-            "seconds": wall,
-            "cpu_seconds": cpu,
-            "p50": latencies[len(latencies) // 2],
-            "p99": latencies[len(latencies) * 99 // 100],
-        }
+        return await sent(port, connections, requests, per_second)
+
+
+async def sent(
+    port: int, connections: int, requests: Sequence[bytes], per_second: int = 0
+) -> dict[str, float]:
+    """Send whole requests and return what that took; see `Load.run`."""
+    latencies: list[float] = []
+    waiting: deque[tuple[float, bytes]] = deque()
+    loop = asyncio.get_running_loop()
+    opened = [
+        (await loop.create_connection(lambda: Connection(waiting, latencies), "127.0.0.1", port))[1]
+        for _ in range(min(connections, len(requests)))
+    ]
+    gc.collect()
+    gc.disable()
+    cpu, begun = _cpu_s(), time.perf_counter()
+    waiting.extend(
+        (begun + number / per_second if per_second else 0.0, one)
+        for number, one in enumerate(requests)
+    )
+    for one in opened:
+        one.send()
+    await asyncio.gather(*(one.done for one in opened))
+    wall, cpu = time.perf_counter() - begun, _cpu_s() - cpu
+    gc.enable()
+    for one in opened:
+        one.close()
+    latencies.sort()
+    return {
+        "seconds": wall,
+        "cpu_seconds": cpu,
+        "p50": latencies[len(latencies) // 2],
+        "p99": latencies[len(latencies) * 99 // 100],
+    }
 
 
 def _cpu_s() -> float:

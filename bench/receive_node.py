@@ -19,6 +19,7 @@ from adapter.cli.logs import set_up_logs
 from adapter.cli.serve import BACKLOG, KEEP_ALIVE_S, NodeServer
 from adapter.protocol.acks import MessageIds, ack
 from adapter.service.ports import Answer, UnitOfWork
+from adapter.service.records import NOTHING, About
 from adapter.service.unit import Taken
 from adapter.settings import load_settings
 from adapter.store import sqlite_writer
@@ -48,9 +49,11 @@ class NoStore:
         ids = MessageIds("00000000-0000-4000-8000-00000000000a")
         self._taken = Taken(ack("onix", ids), "")
 
-    async def write(self, _unit: Callable[[UnitOfWork], Any], *, brief: bool = False) -> Any:
+    async def write(
+        self, _unit: Callable[[UnitOfWork], Any], *, brief: bool = False, about: About = NOTHING
+    ) -> Any:
         """Return an acknowledgement."""
-        del brief
+        del brief, about
         return self._taken, True
 
     async def read(self, _query: Callable[[UnitOfWork], Any]) -> Any:

@@ -114,7 +114,7 @@ class Seat:
     """Nothing more is expected of its share."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, see `replace`
 class Trade:
     """A trade on one side of one transaction."""
 

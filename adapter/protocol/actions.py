@@ -7,6 +7,9 @@ from types import MappingProxyType
 class Action(StrEnum):
     """Every action that this adapter handles."""
 
+    is_callback: bool
+    """Whether a BPP sends it to a BAP; kept, for it is asked some twenty times per message."""
+
     DISCOVER = "discover"
     SELECT = "select"
     INIT = "init"
@@ -21,10 +24,9 @@ class Action(StrEnum):
     ON_UPDATE = "on_update"
     ON_CANCEL = "on_cancel"
 
-    @property
-    def is_callback(self) -> bool:
-        """Return whether a BPP sends it to a BAP."""
-        return self.startswith("on_")
+    def __init__(self, name: str) -> None:
+        """Note what follows from the name."""
+        self.is_callback = name.startswith("on_")
 
     @property
     def callback(self) -> "Action":

@@ -74,17 +74,20 @@ def check_callback_url(
     if target.scheme != "https" and not allow_http:
         why = "it is not https"
         raise _refused(why, path)
-    usable = [record for record in records if record.usable(now_ms)]
-    same_origin = [
-        (record, listed)
-        for record in usable
-        if (listed := _listed(record)) is not None and listed.origin == target.origin
-    ]
-    if not same_origin:
+    has_origin = is_bound = False
+    for record in records:
+        listed = _listed(record) if record.usable(now_ms) else None
+        if listed is None or listed.origin != target.origin:
+            continue
+        has_origin = True
+        if record.type == record_type:
+            is_bound = True
+            if _lies_below(target.path, listed.path):
+                return target
+    if not has_origin:
         why = "scheme, host and port are not those the registry lists for the sender"
         raise _refused(why, path)
-    binding = [listed for record, listed in same_origin if record.type == record_type]
-    if binding and not any(_lies_below(target.path, listed.path) for listed in binding):
+    if is_bound:
         why = "its path is not below the one the registry lists for the sender"
         raise _refused(why, path)
     return target

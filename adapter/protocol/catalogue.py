@@ -5,13 +5,15 @@ The catalogue names the SELLER's terms; nobody else may. Source: protocol specif
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
 
 from adapter.domain.errors import WireError
 from adapter.domain.instants import format_instant
 from adapter.domain.offers import Offer
+from adapter.domain.once import once
 from adapter.domain.quantities import Energy, UnitPrice
 from adapter.domain.terms import Price
 from adapter.protocol import strict_json
@@ -55,45 +57,74 @@ _PRICE_INPUTS = frozenset({"pricePerKWh", "currency", "tariff"})
 _KEPT_OFFERS = 1_024
 
 
+class OfferTerms:
+    """What the network sees of an offer whatever its stock; nobody changes what is in here."""
+
+    def __init__(self, offer: Offer, me: Identity, *, cascades: bool) -> None:
+        """Take the offer, its node, and whether a grid operator takes part."""
+        self.offer = offer
+        self.me = me
+        self.cascades = cascades
+
+    @once
+    def shown(self) -> Mapping[str, Any]:
+        """Return `catalogue_offer`."""
+        return catalogue_offer(self.offer, self.me, cascades=self.cascades)
+
+    @once
+    def inputs(self) -> Mapping[str, Any]:
+        """Return `seller_inputs`; the offer is no market."""
+        return seller_inputs(self.offer)
+
+    @once
+    def formulas(self) -> Mapping[tuple[str, str], str]:
+        """Return the formulas of the contract it invites to; the offer is no market."""
+        flows = _flows(self.offer, cascades=self.cascades)
+        return formulas_of({"revenueFlows": {"flows": flows}})
+
+
 @dataclass(frozen=True, slots=True)
 class WrittenOffer:
-    """An offer as the network sees it. Nobody changes what is in here."""
+    """An offer on a page of the catalogue."""
 
     offer: Offer
-    me: Identity
     item: Mapping[str, Any]
     """`catalogue_item`."""
-    shown: Mapping[str, Any]
-    """`catalogue_offer`."""
-    inputs: Mapping[str, Any]
-    """`seller_inputs`; none for a market."""
-    formulas: Mapping[tuple[str, str], str]
-    """Of the contract it invites to."""
+    terms: OfferTerms
 
 
-_WRITTEN: dict[tuple[str, bool], WrittenOffer] = {}
+_TERMS: dict[tuple[str, bool], OfferTerms] = {}
 """By offer id and whether a grid operator takes part. It took 120 µs to write an offer, and a
 discover compares itself with all of them. An offer that has changed since is written again."""
+_WRITTEN: dict[tuple[str, bool], WrittenOffer] = {}
+"""The same with the item, which names the stock, and that each init changes."""
+_SHOWN = attrgetter(
+    *(one.name for one in fields(Offer) if one.name not in ("available_micro_kwh", "withdrawn"))
+)
+
+
+def terms_of(offer: Offer, me: Identity, *, cascades: bool) -> OfferTerms:
+    """Return what the network sees of an offer, written once as long as it stays the same."""
+    key = (offer.offer_id, cascades)
+    kept = _TERMS.get(key)
+    if kept is not None and kept.me == me and _SHOWN(kept.offer) == _SHOWN(offer):
+        return kept
+    if len(_TERMS) >= _KEPT_OFFERS:
+        _TERMS.clear()
+    fresh = _TERMS[key] = OfferTerms(offer, me, cascades=cascades)
+    return fresh
 
 
 def written(offer: Offer, me: Identity, *, cascades: bool) -> WrittenOffer:
-    """Return an offer as the network sees it, written once as long as it stays the same."""
+    """Return an offer as a page shows it, written once as long as it stays the same."""
     key = (offer.offer_id, cascades)
     kept = _WRITTEN.get(key)
-    if kept is not None and (kept.offer is offer or kept.offer == offer) and kept.me == me:
+    if kept is not None and (kept.offer is offer or kept.offer == offer) and kept.terms.me == me:
         return kept
     if len(_WRITTEN) >= _KEPT_OFFERS:
         _WRITTEN.clear()
-    shown = catalogue_offer(offer, me, cascades=cascades)
-    fresh = WrittenOffer(
-        offer,
-        me,
-        catalogue_item(offer),
-        shown,
-        {} if offer.market is not None else seller_inputs(offer),
-        formulas_of(shown["beckn:offerAttributes"]["contract"]),
-    )
-    _WRITTEN[key] = fresh
+    terms = terms_of(offer, me, cascades=cascades)
+    fresh = _WRITTEN[key] = WrittenOffer(offer, catalogue_item(offer), terms)
     return fresh
 
 
@@ -148,9 +179,6 @@ def _parameters(offer: Offer) -> dict[str, Any]:
 
 def template_contract(offer: Offer, me: Identity, *, cascades: bool) -> dict[str, Any]:
     """Return the contract that the offer invites to: SELLER filled, BUYER open."""
-    standard = STANDARD_FLOWS[offered_mode(offer)]
-    pairs = [("BUYER", "SELLER"), *([("BUYER", "GRID_OPERATOR")] if cascades else [])]
-    flows = [_flow(*pair, standard[pair][0]) for pair in pairs]
     return {
         "@context": P2P_CONTEXT,
         "@type": "EnergyContractP2PTrade",
@@ -164,7 +192,7 @@ def template_contract(offer: Offer, me: Identity, *, cascades: bool) -> dict[str
         "inputParameters": _parameters(offer),
         "inputSignals": [],
         "telemetrySources": [],
-        "revenueFlows": {"flows": flows, "netZero": True},
+        "revenueFlows": {"flows": _flows(offer, cascades=cascades), "netZero": True},
         "qualityMetrics": {"metrics": []},
     }
 
@@ -184,7 +212,7 @@ def catalogue_message(offers: Sequence[Offer], me: Identity, *, cascades: bool) 
             "schema:name": f"Energy offers of {me.subscriber_id}",
         },
         **({"beckn:items": items} if items else {}),
-        "beckn:offers": [page.shown for page in pages],
+        "beckn:offers": [page.terms.shown for page in pages],
     }
     return {"catalogs": [catalogue]}
 
@@ -274,7 +302,7 @@ def check_order_against_offer(
     if seller.get("filledBy") != me.subscriber_id:
         msg = f"SELLER is filled by {seller.get('filledBy')!r}, the offer's is {me.subscriber_id!r}"
         raise WireError("BIZ_UPDATE_INCONSISTENT", msg, path=f"{CONTRACT_PATH}.roles")
-    promised = written(offer, me, cascades=cascades)
+    promised = terms_of(offer, me, cascades=cascades)
     _check_seller_inputs(inputs_of(contract, "SELLER"), promised.inputs)
     if formulas_of(contract) != promised.formulas:
         msg = "the revenue flows are not those of the offer"
@@ -368,8 +396,12 @@ def _check_parameters(contract: Mapping[str, Any], offer: Offer) -> None:
             raise WireError("BIZ_PRICE_MISMATCH", msg, path=path)
 
 
-def _flow(payer: str, payee: str, formula: str) -> dict[str, Any]:
-    return {"from": payer, "to": payee, "formula": formula}
+def _flows(offer: Offer, *, cascades: bool) -> list[dict[str, Any]]:
+    standard = STANDARD_FLOWS[offered_mode(offer)]
+    pairs = [("BUYER", "SELLER"), *([("BUYER", "GRID_OPERATOR")] if cascades else [])]
+    return [
+        {"from": payer, "to": payee, "formula": standard[payer, payee][0]} for payer, payee in pairs
+    ]
 
 
 def catalogue_pages(offers: Sequence[Offer], most: int) -> list[list[Offer]]:

@@ -7,6 +7,7 @@ null is absent.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 from adapter.domain.findings import Path
@@ -24,7 +25,13 @@ class Mode(StrEnum):
     MARKET = "MARKET"
 
 
+ORDER: Path = ("message", "order")
+CONTRACT = "beckn:orderAttributes"
+"""Where the contract of an order stands."""
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 FIXED_ROLES = frozenset({"SELLER", "BUYER"})
+_CONTRACT_TYPES = frozenset({"EnergyContract", "EnergyContractP2PTrade"})
 MARKET_ROLES = frozenset({"MARKET_CLEARING_AGENT", "PROSUMER"})
 
 
@@ -50,33 +57,40 @@ class ContractView:
         self.contract = contract
         self.path = path
         self.status: str = contract["status"]
-        self.roles = tuple(_role(index, item) for index, item in enumerate(contract["roles"]))
-        self._by_name: dict[str, RoleView] = {}
+        self.roles = tuple([_role(index, item) for index, item in enumerate(contract["roles"])])
+        self.by_name: dict[str, RoleView] = {}
+        """The first role of each name, in order."""
         for role in self.roles:
-            self._by_name.setdefault(role.name, role)
+            if role.name not in self.by_name:
+                self.by_name[role.name] = role
 
     def role(self, name: str) -> RoleView | None:
         """Return the first role of this name."""
-        return self._by_name.get(name)
+        return self.by_name.get(name)
 
     @property
     def role_names(self) -> tuple[str, ...]:
         """Return the names of the roles, each once, in order."""
-        return tuple(self._by_name)
+        return tuple(self.by_name)
+
+    def inputs(self, role: str) -> Mapping[str, Any]:
+        """Return the inputs of a role that are given; none if it is absent."""
+        view = self.by_name.get(role)
+        return _NOTHING if view is None else view.inputs
 
     def input(self, role: str, name: str) -> Any:
         """Return an input's value; None if role or input is absent."""
-        view = self._by_name.get(role)
+        view = self.by_name.get(role)
         return None if view is None else view.inputs.get(name)
 
     def input_path(self, role: str, name: str) -> Path:
         """Return the place of an input of a role that is present."""
-        return (*self.path, "roles", self._by_name[role].index, "roleInputs", name)
+        return (*self.path, "roles", self.by_name[role].index, "roleInputs", name)
 
     @property
     def is_mixed(self) -> bool:
         """Return whether roles of fixed-price and of market trading stand side by side."""
-        names = self._by_name.keys()
+        names = self.by_name.keys()
         return not names.isdisjoint(FIXED_ROLES) and not names.isdisjoint(MARKET_ROLES)
 
     @once
@@ -85,11 +99,11 @@ class ContractView:
 
         While the SELLER is open, TARIFF and FIXED_PRICE cannot be told apart: FIXED_PRICE then.
         """
-        names = self._by_name.keys()
         if self.is_mixed:
             return None
+        names = self.by_name.keys()
         if names >= FIXED_ROLES:
-            is_tariff = self.input("SELLER", "tariff") is not None
+            is_tariff = "tariff" in self.by_name["SELLER"].inputs
             return Mode.TARIFF if is_tariff else Mode.FIXED_PRICE
         return Mode.MARKET if names >= MARKET_ROLES else None
 
@@ -131,11 +145,12 @@ class ContractView:
 
 def _role(index: int, item: Mapping[str, Any]) -> RoleView:
     raw: Mapping[str, Any] = item.get("roleInputs") or {}
-    inputs = {}
-    for name, value in raw.items():
-        plain = unwrap(value) if type(value) is dict else value
-        if plain is not None and name[0] not in "_@":
-            inputs[name] = plain
+    inputs = {
+        name: plain
+        for name, value in raw.items()
+        if (plain := unwrap(value) if type(value) is dict else value) is not None
+        and name[0] not in "_@"
+    }
     return RoleView(
         canonical_role(item["role"]), index, item["filled"], item.get("filledBy"), inputs, raw
     )
@@ -145,7 +160,7 @@ def is_contract_type(type_name: object) -> bool:
     """Return whether an `@type` (None for an absent one) means an energy contract."""
     if not isinstance(type_name, str):
         return True
-    return last_segment(type_name) in {"EnergyContract", "EnergyContractP2PTrade"}
+    return type_name in _CONTRACT_TYPES or last_segment(type_name) in _CONTRACT_TYPES
 
 
 def last_segment(type_name: str) -> str:
@@ -160,7 +175,7 @@ def contract_of(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
     a contract refuses the message then.
     """
     order = body.get("message", {}).get("order")
-    attributes = order.get("beckn:orderAttributes") if isinstance(order, dict) else None
+    attributes = order.get(CONTRACT) if isinstance(order, dict) else None
     if isinstance(attributes, dict) and is_contract_type(attributes.get("@type")):
         return attributes
     return None

@@ -10,6 +10,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from adapter.domain.errors import WireError
@@ -17,6 +18,8 @@ from adapter.domain.instants import parse_instant
 
 MAX_FILTER_BYTES = 2048
 MAX_NESTING = 32
+KEPT_FILTERS = 128
+"""Read twice for each message, when it is checked and when it is answered."""
 
 Predicate = Callable[[Mapping[str, Any]], bool]
 Wish = Callable[[Mapping[str, Any], Mapping[str, Any]], bool]
@@ -96,6 +99,7 @@ def has_words(text: str, item: Mapping[str, Any], offer: Mapping[str, Any]) -> b
     return all(word in haystack for word in text.lower().split())
 
 
+@lru_cache(maxsize=KEPT_FILTERS)
 def read_filter(expression: str) -> Predicate:
     """Return the predicate of a filter.
 
@@ -180,7 +184,7 @@ class _Parser:
         kind = self._tokens[self._at][0] if self._at < len(self._tokens) else "end"
         text = self._take()
         if kind == "path":
-            segments = [_plain(dot or bracket) for dot, bracket in _SEGMENT.findall(text)]
+            segments = [_spellings(dot or bracket) for dot, bracket in _SEGMENT.findall(text)]
             return lambda x: _follow(x, segments)
         if kind not in ("text", "number", "word"):
             why = f"expected a path or a constant, found {text!r}"
@@ -215,26 +219,35 @@ def _compare(sign: str, left: object, right: object) -> bool:
 
 def _comparable(left: object, right: object) -> tuple[object, object]:
     """Read numbers as Decimal, and two date-times as instants."""
-    values = [
-        Decimal(v) if isinstance(v, int) and not isinstance(v, bool) else v for v in (left, right)
-    ]
-    if all(isinstance(v, str) and v[:1].isdigit() for v in values):
-        try:
-            return tuple(Decimal(parse_instant(str(v))) for v in values)  # type: ignore[return-value]
-        except ValueError:
-            pass
-    return values[0], values[1]
+    if isinstance(left, str) and isinstance(right, str):
+        if left[:1].isdigit() and right[:1].isdigit():
+            try:
+                return Decimal(parse_instant(left)), Decimal(parse_instant(right))
+            except ValueError:
+                pass
+        return left, right
+    return _exact(left), _exact(right)
 
 
-def _follow(value: Any, segments: Sequence[str]) -> Any:
-    for segment in segments:
-        if not isinstance(value, Mapping):
+def _exact(value: object) -> object:
+    return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _follow(value: Any, segments: Sequence[tuple[str, ...]]) -> Any:
+    """Return what stands at a path, each segment given in all its spellings."""
+    for spellings in segments:
+        if not isinstance(value, dict):
             return _MISSING
-        spelled = [name for prefix in _PREFIXES if (name := f"{prefix}{segment}") in value]
+        spelled = [name for name in spellings if name in value]
         if len(spelled) > 1:  # the one that stands first
-            spelled = [name for name in value if _plain(name) == segment]
+            spelled = [name for name in value if name in spellings]
         value = value[spelled[0]] if spelled else _MISSING
     return value
+
+
+def _spellings(name: str) -> tuple[str, ...]:
+    plain = _plain(name)
+    return tuple(f"{prefix}{plain}" for prefix in _PREFIXES)
 
 
 def _plain(name: str) -> str:

@@ -11,10 +11,12 @@ from typing import Any
 
 from adapter.domain.errors import WireError
 from adapter.domain.instants import parse_duration, parse_instant
+from adapter.domain.once import once
 from adapter.domain.trade import Peer
 from adapter.protocol.acks import take_error
 from adapter.protocol.actions import Action
 from adapter.protocol.callback_url import parse_url
+from adapter.protocol.contract_view import CONTRACT, ORDER, ContractView, contract_of
 from adapter.protocol.digest import body_digest
 
 VERSION = "2.0.0"
@@ -32,9 +34,13 @@ _SPELLINGS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Envelope:
-    """A message with a well-formed context."""
+    """A message with a well-formed context.
+
+    Without slots: what the context and the order say is worked out when it is first asked for, and
+    every stage, rule and handler after that finds it.
+    """
 
     action: Action
     context: Mapping[str, Any]
@@ -49,42 +55,58 @@ class Envelope:
     ttl_ms: int | None
     dialect: str = "draft"
 
-    @property
+    @once
     def transaction_id(self) -> str:
         """Return the id of the whole transaction."""
         return str(self.context["transaction_id"])
 
-    @property
+    @once
     def message_id(self) -> str:
         """Return the id of a request, shared by its callbacks."""
         return str(self.context["message_id"])
 
-    @property
+    @once
     def bap(self) -> Peer:
         """Return the BAP that the context names."""
         return Peer(self.context["bap_id"], self.context["bap_uri"])
 
-    @property
+    @once
     def bpp(self) -> Peer:
         """Return the BPP that the context names; empty texts on a discover without one."""
         return Peer(self.context.get("bpp_id", ""), self.context.get("bpp_uri", ""))
 
-    @property
+    @once
     def sender(self) -> Peer:
         """Return who says to have sent this: the BAP of a request, the BPP of a callback."""
         return self.bpp if self.action.is_callback else self.bap
 
-    @property
+    @once
+    def body(self) -> Mapping[str, Any]:
+        """Return context and message, which is what schema and rules look at."""
+        return {"context": self.context, "message": self.message}
+
+    @once
     def order(self) -> Mapping[str, Any]:
         """Return the order, empty when the message has none."""
         order = self.message.get("order")
-        return order if isinstance(order, Mapping) else {}
+        return order if isinstance(order, dict) else {}
 
-    @property
+    @once
     def contract(self) -> Mapping[str, Any]:
         """Return the contract of the order, empty when there is none."""
-        contract = self.order.get("beckn:orderAttributes")
-        return contract if isinstance(contract, Mapping) else {}
+        contract = self.order.get(CONTRACT)
+        return contract if isinstance(contract, dict) else {}
+
+    @once
+    def view(self) -> ContractView | None:
+        """Return the contract as rules and history read it, once the schema has passed.
+
+        None without one, and for a catalogue, which shows templates only.
+        """
+        if self.action is Action.ON_DISCOVER:
+            return None
+        contract = contract_of(self.body)
+        return None if contract is None else ContractView(contract, (*ORDER, CONTRACT))
 
     @property
     def deadline_ms(self) -> int | None:
@@ -130,9 +152,11 @@ def read_own(body: Mapping[str, Any], raw: bytes) -> Envelope:
 
 def is_judgeable(body: Mapping[str, Any]) -> bool:
     """Return whether `context` and `message` are objects, so that the context can be judged."""
-    has_message = isinstance(body.get("message"), Mapping)
-    has_error = "message" not in body and isinstance(body.get("error"), Mapping)
-    return isinstance(body.get("context"), Mapping) and (has_message or has_error)
+    if not isinstance(body.get("context"), dict):
+        return False
+    if "message" in body:
+        return isinstance(body["message"], dict)
+    return isinstance(body.get("error"), dict)
 
 
 def check_context(

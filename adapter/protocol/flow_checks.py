@@ -124,11 +124,11 @@ class FlowChecks:
         if not isinstance(value, Fraction):
             msg = "the result is not a number"
             raise FormulaError(VALUE, msg)
-        if abs(value) > MAX_AMOUNT:
+        if abs(value.numerator) > MAX_AMOUNT * value.denominator:
             msg = f"the result is beyond {MAX_AMOUNT}"
             raise FormulaError(VALUE, msg)
         money = rounded_money(value, self.view)
-        if value < 0 and self.view.mode is not Mode.MARKET:
+        if value.numerator < 0 and self.view.mode is not Mode.MARKET:
             msg = f"the result {to_text(money.micro)} is negative"
             raise FormulaError(VALUE, msg)
         return money

@@ -8,12 +8,12 @@ Source: architecture section 7, protocol specification section 13.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 
 from adapter.domain.errors import WireError
 from adapter.domain.parties import Side
+from adapter.domain.replace import replace
 from adapter.domain.trade import Trade, TradeState
 
 S = TradeState

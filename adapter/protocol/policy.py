@@ -111,9 +111,13 @@ def check_policy(
     policy: Policy | None, action: str, body: Mapping[str, Any]
 ) -> tuple[Finding, ...]:
     """Return what a policy finds in a message that passed its schema."""
-    if policy is None or action not in BARGAINING:
+    return () if policy is None else check_policy_of(policy, Message(action, body))
+
+
+def check_policy_of(policy: Policy, message: Message) -> tuple[Finding, ...]:
+    """Return what `check_policy` returns, for a message that has been taken apart already."""
+    if message.action not in BARGAINING:
         return ()
-    message = Message(action, body)
     view = message.contract
     if view is None or view.mode is None:
         return ()

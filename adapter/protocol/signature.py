@@ -13,9 +13,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from nacl.bindings import crypto_core_ed25519_is_valid_point
+from nacl.bindings import (
+    crypto_core_ed25519_is_valid_point,
+    crypto_sign,
+    crypto_sign_BYTES,
+    crypto_sign_seed_keypair,
+)
 from nacl.exceptions import BadSignatureError
-from nacl.signing import SigningKey, VerifyKey
+from nacl.signing import VerifyKey
 
 from adapter.domain.errors import WireError
 from adapter.protocol.digest import body_digest
@@ -85,7 +90,7 @@ class Signer:
         """Take the 32-byte seed of the key."""
         self.subscriber_id = subscriber_id
         self.key_id = key_id
-        self._key = SigningKey(seed)
+        self._public_key, self._secret_key = crypto_sign_seed_keypair(seed)
         self._start = (
             f'Signature keyId="{subscriber_id}|{key_id}|ed25519",algorithm="ed25519",created="'
         )
@@ -93,11 +98,11 @@ class Signer:
     @property
     def public_key(self) -> bytes:
         """Return the 32-byte public key."""
-        return bytes(self._key.verify_key)
+        return self._public_key
 
     def sign_bytes(self, message: bytes) -> bytes:
         """Return the 64-byte Ed25519 signature of `message`."""
-        return self._key.sign(message).signature
+        return crypto_sign(message, self._secret_key)[:crypto_sign_BYTES]
 
     def header(
         self, body: bytes, *, created_s: int, expires_s: int, request_signature: str | None = None

@@ -4,13 +4,15 @@ What becomes of the row is decided in `delivery`; when it is tried, in `outbound
 Source: protocol specification, sections 5, 7, 10 and 14.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 from adapter.domain.errors import WireError
+from adapter.domain.replace import replace
 from adapter.protocol.acks import Verdict, read_answer
 from adapter.protocol.callback_url import check_callback_url
 from adapter.protocol.signature import (
@@ -29,6 +31,7 @@ from adapter.service.signing import MessageSigner
 from adapter.service.trust import trusted_signer
 
 REGISTRY_WAIT_MS = 5_000
+"""How long a row waits that could not be judged, or sent, in time because the registry is slow."""
 
 _log = logging.getLogger(__name__)
 
@@ -88,6 +91,31 @@ class Tried:
     """Whether the host answered sensibly; None when it was not asked."""
 
 
+class Window(NamedTuple):
+    """When an attempt may take place, in seconds of the event loop's clock."""
+
+    start_by_s: float
+    """What has not gone out by then does not go out."""
+    over_by_s: float
+    """Nobody waits longer, for the registry or for the peer."""
+
+
+@dataclass(slots=True)
+class _Course:
+    """How far an attempt has come."""
+
+    row: OutboxRow
+    header: str
+    refusal: Step | None = None
+    """Why the peer was not called."""
+    sent_us: int | None = None
+    took_us: int | None = None
+    answer: Answer | None = None
+    failure: SendError | None = None
+    signature: str = "invalid"
+    """Of the answer; one that could not be checked is no valid one."""
+
+
 class Attempts:
     """Attempts of one node."""
 
@@ -111,30 +139,57 @@ class Attempts:
             row.body, lifetime_ms=rules.signature_lifetime_ms, request_signature=reference
         )
 
-    async def make(self, row: OutboxRow, header: str) -> Tried:
-        """Send a row with a header of `signed` unless its peer may not be called."""
-        refusal = await self._peer_refusal(row)
-        if refusal is not None:
-            return Tried(refusal, reached=None)
-        clock = self._parts.clock
-        attempts, sent_us = row.attempts + 1, clock.now_us()
-        begun_ns = time.monotonic_ns()  # the clock may be moved meanwhile
-        headers = {"authorization": header, "content-type": "application/json"}
+    async def make(self, row: OutboxRow, header: str, window: Window) -> Tried:
+        """Send a row with a header of `signed` unless its peer may not be called.
+
+        When the window ends, what has come so far counts: an answer, or that there was none.
+        """
+        course = _Course(row, header)
         try:
-            answer = await self._parts.sender.post(row.url, row.body, headers)
+            async with asyncio.timeout_at(window.over_by_s):
+                await self._run(course, window)
+        except TimeoutError:
+            pass
+        return self._tried(course)
+
+    async def _run(self, course: _Course, window: Window) -> None:
+        row = course.row
+        course.refusal = await self._peer_refusal(row)
+        if course.refusal is not None or asyncio.get_running_loop().time() > window.start_by_s:
+            return
+        course.sent_us = self._parts.clock.now_us()
+        begun_ns = time.monotonic_ns()  # the clock may be moved meanwhile
+        headers = {"authorization": course.header, "content-type": "application/json"}
+        try:
+            course.answer = await self._parts.sender.post(row.url, row.body, headers)
         except SendError as error:
-            took_us = _since_us(begun_ns)
+            course.failure = error
+        finally:
+            course.took_us = (time.monotonic_ns() - begun_ns) // 1_000
+        if course.answer is not None:
+            course.signature = await self._answer_signature(row, course.answer, course.header)
+
+    def _tried(self, course: _Course) -> Tried:
+        """Return what an attempt brought that ran to its end, or as far as there was time."""
+        row, answer = course.row, course.answer
+        if course.refusal is not None:
+            return Tried(course.refusal, reached=None)
+        if course.sent_us is None:
+            next_ms = self._parts.clock.now_ms() + REGISTRY_WAIT_MS
+            return Tried(delivery.postponed(row, next_ms), reached=None)
+        attempts, sent_us, took_us = row.attempts + 1, course.sent_us, course.took_us
+        if answer is None:
             tried = replace(row, attempts=attempts, sent_us=sent_us, took_us=took_us)
-            return Tried(self._unanswered(tried, error), reached=False)
-        verdict = read_answer(answer.status, answer.headers, answer.body)
+            return Tried(self._unanswered(tried, course.failure), reached=False)
         tried = replace(
             row,
             attempts=attempts,
             sent_us=sent_us,
-            took_us=_since_us(begun_ns),
+            took_us=took_us,
             http_status=answer.status,
-            ack_signature=await self._answer_signature(row, answer, header),
+            ack_signature=course.signature,
         )
+        verdict = read_answer(answer.status, answer.headers, answer.body)
         return Tried(self._answered(tried, verdict), answer.status < 500)
 
     async def _peer_refusal(self, row: OutboxRow) -> Step | None:
@@ -163,11 +218,11 @@ class Attempts:
             return delivery.impossible(row, error)
         return None
 
-    def _unanswered(self, row: OutboxRow, error: SendError) -> Step:
-        if error.permanent:
+    def _unanswered(self, row: OutboxRow, error: SendError | None) -> Step:
+        if error is not None and error.permanent:
             refusal = WireError("CTX_INVALID_FIELD", f"{row.peer} may not be called: {error}")
             return delivery.impossible(row, refusal)
-        return self._silent(row, str(error))
+        return self._silent(row, str(error or "time-out"))
 
     def _silent(self, row: OutboxRow, why: str) -> Step:
         return delivery.after_silence(
@@ -226,7 +281,3 @@ def _warn(row: OutboxRow, verdict: Verdict) -> None:
         _log.warning("answer of unknown shape", extra=log_fields(row))
     if row.ack_signature != "valid":
         _log.warning("signature of the answer is %s", row.ack_signature, extra=log_fields(row))
-
-
-def _since_us(begun_ns: int) -> int:
-    return (time.monotonic_ns() - begun_ns) // 1_000

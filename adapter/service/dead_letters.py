@@ -5,10 +5,10 @@ request is repeated is queued again by itself. Source: protocol specification, s
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from adapter.domain.errors import WireError
+from adapter.domain.replace import replace
 from adapter.protocol.envelope import Envelope
 from adapter.service.ports import Clock, Store, UnitOfWork
 from adapter.service.records import OutboxRow, OutboxState

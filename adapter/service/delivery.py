@@ -4,12 +4,13 @@ Source: protocol specification, section 10.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from adapter.domain.codes import is_transient
 from adapter.domain.errors import WireError
+from adapter.domain.replace import replace
 from adapter.protocol.acks import Outcome, Verdict, error_object
 from adapter.service.records import OutboxKind, OutboxRow, OutboxState
 

@@ -22,12 +22,11 @@ from adapter.protocol.acks import Acknowledgement, MessageIds, nack
 from adapter.protocol.actions import Action
 from adapter.protocol.callback_url import check_callback_url
 from adapter.protocol.contract import CONTRACT_PATH
-from adapter.protocol.contract_view import contract_of
 from adapter.protocol.digest import body_digest
 from adapter.protocol.discover import wish_of
 from adapter.protocol.envelope import Envelope, check_context, is_judgeable, make_envelope
-from adapter.protocol.policy import check_policy
-from adapter.protocol.rules import check_message
+from adapter.protocol.policy import check_policy_of
+from adapter.protocol.rules import Message, check_read
 from adapter.protocol.signature import (
     FOUR_FIELDS,
     SignatureHeader,
@@ -37,6 +36,7 @@ from adapter.protocol.signature import (
     parse_header,
     signature_value,
 )
+from adapter.service.foreseen import foreseen
 from adapter.service.inbound_reply import Headers, InboundReply, values_of
 from adapter.service.parts import NodeParts, PeerRules
 from adapter.service.placing import ROLES_OF, Places
@@ -73,16 +73,16 @@ class Inbound:
         self._committed = committed
         self._rates = rates
         self._places = Places(parts)
+        takes_callbacks = NodeRole.BAP in parts.roles or parts.cascades
+        self._served = {
+            ("bap" if action.is_callback else "bpp", action.value): action
+            for action in Action
+            if (takes_callbacks if action.is_callback else ROLES_OF[action] & parts.roles)
+        }
 
     def serves(self, receiver: str, action: str) -> bool:
         """Return whether this node takes `action` on `/bap/receiver` or `/bpp/receiver`."""
-        try:
-            known = Action(action)
-        except ValueError:
-            return False
-        if receiver == "bap":
-            return known.is_callback and (NodeRole.BAP in self._parts.roles or self._parts.cascades)
-        return not known.is_callback and bool(ROLES_OF[known] & self._parts.roles)
+        return (receiver, action) in self._served
 
     async def receive(
         self, receiver: str, action: str, headers: Headers, body: bytes
@@ -95,7 +95,8 @@ class Inbound:
             headers: of the request.
             body: bounded bytes.
         """
-        message = _Message(Action(action), headers, body)
+        parts = self._parts
+        message = _Message(self._served[receiver, action], headers, body, parts)
         try:
             answer = await self._take(message)
         except WireError as error:
@@ -108,9 +109,8 @@ class Inbound:
         return self._signed(message, answer, [])
 
     async def _take(self, message: "_Message") -> Acknowledgement:
-        received_us = self._parts.clock.now_us()
         envelope, unreadable = self._read(message)
-        rules = self._rules(envelope)
+        rules = message.rules if envelope is not None else self._parts.rules_for("")
         signer_id = await self._authenticate(message, envelope, rules)
         if envelope is None:
             raise unreadable or WireError(
@@ -121,20 +121,22 @@ class Inbound:
         if signer_id != envelope.sender.subscriber_id:
             msg = f"the signer is {signer_id}, the context says {envelope.sender.subscriber_id}"
             raise WireError("AUT_UNAUTHORIZED_ACTION", msg[:300], path="$.context")
-        self._rates.count(signer_id, self._parts.clock.now_ms())
-        stored = await self._stored_or_refused(envelope, rules)
+        self._rates.count(signer_id, message.now_ms)
+        stored = await self._stored_or_refused(message, envelope)
         if stored is not None:
             return stored
         arrival = Arrival(
             envelope=envelope,
             authorization=message.authorization,
-            received_us=received_us,
+            received_us=message.received_us,
             ack_profile=rules.ack_profile,
             reject_replay=rules.replay == "reject",
-            operator=await self._operator(envelope),
+            operator=await self._operator(message),
         )
         taken, is_step = await self._parts.store.write(
-            lambda uow: self._stored(uow, arrival), brief=True
+            lambda uow: self._stored(uow, arrival),
+            brief=True,
+            about=foreseen(self._parts, envelope),
         )
         self._committed(taken.transaction_id, is_step=is_step)
         return taken.answer
@@ -148,7 +150,7 @@ class Inbound:
         return taken, trade is not None and not is_decided(trade)
 
     async def _stored_or_refused(
-        self, envelope: Envelope, rules: PeerRules
+        self, message: "_Message", envelope: Envelope
     ) -> Acknowledgement | None:
         """Run stages 5 to 7 on a message; return its stored answer if a repeat fails in them.
 
@@ -160,13 +162,14 @@ class Inbound:
             WireError: the first refusal in the order of the stages.
         """
         try:
-            await self._check_callback_url(envelope)
-            self._check_content(envelope, rules)
+            if not message.action.is_callback:
+                await self._check_callback_url(message, envelope)
+            self._check_content(envelope, message.rules)
         except WireError:
             place = await self._parts.store.read(lambda uow: self._places.place(uow, envelope))
             if place.known is None:
                 raise
-            if rules.replay == "reject" or place.undelivered is not None:
+            if message.rules.replay == "reject" or place.undelivered is not None:
                 return None  # there is something to write
             return Acknowledgement(place.known.http_status, place.known.reply)
         return None
@@ -186,12 +189,12 @@ class Inbound:
         message.note(body)
         if not is_judgeable(body):
             return None, None
-        rules = self._parts.rules_for(str(body["context"].get(message.sender_key)))
+        rules = message.rules
         times = check_context(
             body["context"],
             message.action,
             me=self._parts.me.subscriber_id,
-            now_ms=self._parts.clock.now_ms(),
+            now_ms=message.now_ms,
             skew_ms=rules.clock_skew_ms,
         )
         domain = body["context"].get("domain")
@@ -199,9 +202,6 @@ class Inbound:
             msg = f"domain {str(domain)[:40]!r} is not one of {', '.join(rules.domains)}"
             raise WireError("AUT_DOMAIN_NOT_ALLOWED", msg, path="$.context.domain")
         return make_envelope(body, message.body, message.action, times, message.digest), None
-
-    def _rules(self, envelope: Envelope | None) -> PeerRules:
-        return self._parts.rules_for("" if envelope is None else envelope.sender.subscriber_id)
 
     # Stage 3
 
@@ -236,7 +236,7 @@ class Inbound:
         if header.headers == FOUR_FIELDS and not message.action.is_callback:
             msg = "a request signs (created) (expires) digest"
             raise WireError("AUT_SIGNATURE_INVALID", msg)
-        now_ms = self._parts.clock.now_ms()
+        now_ms = message.now_ms
         check_times(header, now_ms=now_ms, skew_ms=rules.clock_skew_ms)
         references = await self._references(header, envelope)
         labels = rules.digest_labels
@@ -244,7 +244,8 @@ class Inbound:
         record = await trusted_signer(
             self._parts.registry, self._parts.verifier, header, list(strings), now_ms=now_ms
         )
-        self._check_networks(record.networks, envelope, rules)
+        if rules.networks and envelope is not None:
+            _check_networks(record.networks, envelope, rules)
         return header.subscriber_id
 
     async def _references(self, header: SignatureHeader, envelope: Envelope | None) -> list[str]:
@@ -260,29 +261,15 @@ class Inbound:
             for reference in (parse_header(attempt).signature, attempt)
         ]
 
-    def _check_networks(
-        self, memberships: tuple[str, ...], envelope: Envelope | None, rules: PeerRules
-    ) -> None:
-        if not rules.networks or envelope is None:
-            return
-        named = envelope.context.get("network_id", [])
-        named = {named} if isinstance(named, str) else set(named)
-        shared = set(rules.networks) & set(memberships)
-        if not shared or not named <= shared:
-            msg = f"the networks served here are {', '.join(rules.networks)}"
-            raise WireError("AUT_DOMAIN_NOT_ALLOWED", msg, path="$.context.network_id")
-
     # Stages 4 and 5
 
-    async def _check_callback_url(self, envelope: Envelope) -> None:
+    async def _check_callback_url(self, message: "_Message", envelope: Envelope) -> None:
         """Judge the callback URL of a request against the registry (section 14)."""
-        if envelope.action.is_callback:
-            return
         records = await self._parts.registry.records(envelope.bap.subscriber_id)
         check_callback_url(
             envelope.bap.uri,
             records,
-            now_ms=self._parts.clock.now_ms(),
+            now_ms=message.now_ms,
             allow_http=self._parts.allow_http,
         )
 
@@ -296,30 +283,30 @@ class Inbound:
         """
         if envelope.error is not None and not envelope.message:
             return
-        body: dict[str, Any] = {"context": envelope.context, "message": envelope.message}
-        action = envelope.action.value
+        action, body = envelope.action.value, envelope.body
         check_findings(self._parts.schemas.check(action, body))
         if envelope.error is not None:
             return
         if envelope.action is Action.DISCOVER:
             wish_of(envelope.message)  # a filter that cannot be read leaves no row either
-        if envelope.action in ABOUT_A_CONTRACT and contract_of(body) is None:
+        if envelope.action in ABOUT_A_CONTRACT and envelope.view is None:
             msg = "the order carries no EnergyContractP2PTrade, this node trades nothing else"
             path = f"{CONTRACT_PATH}['@type']"
             raise WireError("SCH_TYPE_NOT_SUPPORTED", msg, path=path)
-        check_findings(check_message(action, body, time_zone=rules.time_zone, errors_only=True))
-        check_findings(check_policy(rules.policy, action, body))
+        read = Message(action, body, time_zone=rules.time_zone, view=envelope.view)
+        check_findings(check_read(read, errors_only=True))
+        if rules.policy is not None:
+            check_findings(check_policy_of(rules.policy, read))
 
-    async def _operator(self, envelope: Envelope) -> Peer | None:
+    async def _operator(self, message: "_Message") -> Peer | None:
         """Return where a request to this BPP would cascade to; None if that cannot be found."""
         operator_id = self._parts.grid_operator
-        if operator_id is None or envelope.action.is_callback:
+        if operator_id is None or message.action.is_callback:
             return None
         if operator_id == self._parts.me.subscriber_id:
             return self._parts.me.as_bpp
         records = await self._parts.registry.records(operator_id)
-        now_ms = self._parts.clock.now_ms()
-        record = next((one for one in records if one.usable(now_ms)), None)
+        record = next((one for one in records if one.usable(message.now_ms)), None)
         return None if record is None else Peer(operator_id, record.url)
 
     # Stage 10
@@ -333,19 +320,17 @@ class Inbound:
             extra.append((name, value.encode()))
         if error.http_status in (429, 503):
             extra.append((b"retry-after", str(_RETRY_AFTER_S).encode()))
-        profile = self._parts.rules_for(message.sender or "").ack_profile
         _log.warning("refused", extra=message.log_fields() | {"code": error.code})
-        return self._signed(message, nack(profile, message.ids, error), extra)
+        return self._signed(message, nack(message.rules.ack_profile, message.ids, error), extra)
 
     def _signed(
         self, message: "_Message", answer: Acknowledgement, extra: list[tuple[bytes, bytes]]
     ) -> InboundReply:
         signature = message.signature or signature_value(message.authorizations)
         if signature is not None:
-            rules = self._parts.rules_for(message.sender or "")
             header = self._parts.signer.header(
                 answer.body,
-                lifetime_ms=rules.signature_lifetime_ms,
+                lifetime_ms=message.rules.signature_lifetime_ms,
                 request_signature=signature,
             )
             extra.append((b"signature", header.encode()))
@@ -355,7 +340,13 @@ class Inbound:
 class _Message:
     """A message on its way through the pipeline, with what is known of it so far."""
 
-    def __init__(self, action: Action, headers: Headers, body: bytes) -> None:
+    def __init__(self, action: Action, headers: Headers, body: bytes, parts: NodeParts) -> None:
+        self.received_us = parts.clock.now_us()
+        self.now_ms = self.received_us // 1_000
+        """By which the whole message is judged."""
+        self.rules = parts.rules_for("")
+        """Those for its sender, once that was read."""
+        self._rules_for = parts.rules_for
         self.action = action
         self.headers = headers
         self.body = body
@@ -369,22 +360,19 @@ class _Message:
         """The gateway's signature is being judged."""
 
     @property
-    def sender_key(self) -> str:
-        return "bpp_id" if self.action.is_callback else "bap_id"
-
-    @property
     def authorization(self) -> str:
         return self.authorizations[0]
 
     def note(self, body: Mapping[str, Any]) -> None:
         """Keep the ids for the answer and the log, if they are readable."""
         context = body.get("context")
-        if not isinstance(context, Mapping):
+        if not isinstance(context, dict):
             return
         self.ids = MessageIds(
             _readable(context.get("message_id")), _readable(context.get("transaction_id"))
         )
-        self.sender = _readable(context.get(self.sender_key))
+        self.sender = _readable(context.get("bpp_id" if self.action.is_callback else "bap_id"))
+        self.rules = self._rules_for(self.sender or "")
 
     def log_fields(self) -> dict[str, Any]:
         return {
@@ -401,12 +389,21 @@ def check_findings(findings: tuple[Finding, ...]) -> None:
     Raises:
         WireError: the wire code of the first error, with all errors of the tier.
     """
-    errors = tuple(found for found in findings if found.severity is Severity.ERROR)
+    errors = findings and tuple(found for found in findings if found.severity is Severity.ERROR)
     if errors:
         first = errors[0]
         raise WireError(first.wire_code or first.code, first.message, findings=errors)
 
 
+def _check_networks(memberships: tuple[str, ...], envelope: Envelope, rules: PeerRules) -> None:
+    named = envelope.context.get("network_id", [])
+    named = {named} if isinstance(named, str) else set(named)
+    shared = set(rules.networks) & set(memberships)
+    if not shared or not named <= shared:
+        msg = f"the networks served here are {', '.join(rules.networks)}"
+        raise WireError("AUT_DOMAIN_NOT_ALLOWED", msg, path="$.context.network_id")
+
+
 def _readable(value: object) -> str | None:
-    fits = isinstance(value, str) and 0 < len(value) <= 128
-    return value if fits and isinstance(value, str) and value.isprintable() else None
+    fits = isinstance(value, str) and 0 < len(value) <= 128 and value.isprintable()
+    return value if fits and isinstance(value, str) else None

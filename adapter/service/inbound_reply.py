@@ -19,4 +19,4 @@ class InboundReply:
 
 def values_of(headers: Headers, name: bytes) -> list[str]:
     """Return the values of every header `name`, given in lower case, in order."""
-    return [value.decode("latin-1") for key, value in headers if key.lower() == name]
+    return [value.decode("latin-1") for key, value in headers if key == name]

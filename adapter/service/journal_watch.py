@@ -8,11 +8,12 @@ by `p2ptrade ledger verify`, which also recomputes every balance. Source: qualit
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from adapter.domain.errors import AdapterError, WireError
 from adapter.domain.intents import Intent, Outcome
 from adapter.service.ports import Store, UnitOfWork
+from adapter.service.siblings import ALONE, JOURNAL, Siblings
 from adapter.service.unit import Settle
 from adapter.settlement import Entry, broken_link
 from adapter.settlement.journal import NO_PREVIOUS
@@ -27,39 +28,67 @@ _log = logging.getLogger(__name__)
 
 
 class JournalWatch:
-    """One walk at the start and one every hour."""
+    """One walk at the start and one every hour.
 
-    def __init__(self, store: Store) -> None:
+    What one process of a node finds is kept in the store, and the others are told: they settle
+    nothing either. After a repair the first walk of a process that is started again takes it back.
+    """
+
+    def __init__(self, store: Store, siblings: Siblings = ALONE) -> None:
         """Begin with a journal that is taken to be whole."""
         self._store = store
+        self._siblings = siblings
         self._stopping = asyncio.Event()
+        self._news = asyncio.Event()
         self.fault: str | None = None
         """What is broken, naming the entry; None while nothing was found."""
+        self._unkept: str | None = None
+        """What was found here and is not in the store yet."""
 
     async def run(self) -> None:
-        """Walk until stopped, or until something is broken."""
-        while not self._stopping.is_set() and self.fault is None:
-            try:
-                await self.walk()
-            except AdapterError as error:
-                _log.warning("the journal cannot be read", extra={"code": error.code})
-            await self._rest(EVERY_S)
+        """Walk now and then, and listen to the others, until stopped."""
+        await asyncio.gather(self._walks(), self._listen())
 
     def stop(self) -> None:
         """End after the page under way."""
         self._stopping.set()
+        self._news.set()
+
+    def hear(self, transaction_ids: Sequence[str] | None) -> None:
+        """Look at what other processes have found, if the news are about that.
+
+        Args:
+            transaction_ids: what they have changed; None after a gap, when it may be anything.
+        """
+        if transaction_ids is None and self.fault is not None:
+            self._siblings.tell(JOURNAL)  # they may not have heard it either
+        if transaction_ids is None or JOURNAL in transaction_ids:
+            self._news.set()
+
+    async def look(self) -> None:
+        """Take over what any process of the node has found.
+
+        Raises:
+            WireError: NET_DOWNSTREAM_UNAVAILABLE, the store is away; what was found here stays.
+        """
+        await self._keep()
+        fault = await self._store.read(lambda uow: uow.journal_fault())
+        if fault is not None and self.fault is None:
+            _log.error("the journal was found damaged, nothing is settled: %s", fault)
+        self.fault = fault
 
     async def walk(self) -> None:
         """Check the chain from the first entry to the last one there is."""
+        known = await self._store.read(lambda uow: uow.journal_fault())
         seq, link = -1, NO_PREVIOUS
         while not self._stopping.is_set():
             page = await self._page(seq)
             if not page:
+                await self._is_whole(known)
                 return
             fault = await asyncio.to_thread(broken_link, page, seq, link)
             if fault is not None:
-                self.fault = fault
-                _log.error("the journal is damaged, nothing is settled: %s", fault)
+                await self._is_damaged(fault)
                 return
             seq, link = page[-1].seq, page[-1].hash
             await self._rest(PAUSE_S)
@@ -73,6 +102,47 @@ class JournalWatch:
         if self.fault is not None:
             msg = f"the journal is damaged ({self.fault}); nothing is settled until it is repaired"
             raise WireError("NET_DOWNSTREAM_UNAVAILABLE", msg)
+
+    async def _walks(self) -> None:
+        is_first = True  # which walks a damaged journal too: it may have been repaired
+        while not self._stopping.is_set():
+            if is_first or self.fault is None:
+                await self._guarded(self.walk)
+            is_first = False
+            await self._rest(EVERY_S)
+
+    async def _listen(self) -> None:
+        while not self._stopping.is_set():
+            await self._news.wait()
+            self._news.clear()
+            await self._guarded(self.look)
+
+    async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except AdapterError as error:
+            _log.warning("the journal cannot be read", extra={"code": error.code})
+
+    async def _is_damaged(self, fault: str) -> None:
+        self.fault = self._unkept = fault  # at once, even if it cannot be kept
+        _log.error("the journal is damaged, nothing is settled: %s", fault)
+        await self._keep()
+
+    async def _keep(self) -> None:
+        fault = self._unkept
+        if fault is not None:
+            await self._store.write(lambda uow: uow.keep_journal_fault(fault))
+            self._unkept = None
+            self._siblings.tell(JOURNAL)
+
+    async def _is_whole(self, known: str | None) -> None:
+        """Take back what was known to be broken when the walk began."""
+        if known is None:
+            return
+        await self._store.write(lambda uow: uow.drop_journal_fault(known))
+        _log.warning("the journal is whole again, it was damaged: %s", known)
+        self._siblings.tell(JOURNAL)
+        await self.look()
 
     async def _page(self, after: int) -> Sequence[Entry]:
         return await self._store.read(lambda uow: list(uow.ledger.entries(after, PAGE)))

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from adapter.domain.errors import WireError
 from adapter.service import delivery
-from adapter.service.attempt import AttemptParts, Attempts, PeerRules, log_fields
+from adapter.service.attempt import AttemptParts, Attempts, PeerRules, Window, log_fields
 from adapter.service.delivery import Step
 from adapter.service.hosts import HOST_LIMIT, Hosts
 from adapter.service.ports import Store, UnitOfWork
@@ -30,7 +30,10 @@ PARALLEL = 64
 LEASE_MS = 30_000
 """How long a claim lasts; after a crash the row is due again that much later."""
 START_WITHIN_MS = 15_000
-"""A claimed row that waited longer is given back: an attempt takes up to 10 s of the lease."""
+"""A claimed row that waited longer is given back: a peer has up to 10 s for its answer."""
+END_WITHIN_MS = 25_000
+"""An attempt is over by then, registry and answer included. What is left of the lease is for the
+turns before and after it: another worker that claims a row must find nobody sending it."""
 WRITE_BACK_S = 0.02
 """How long an ended attempt may wait for a turn that has more to do, such as the next message of
 its trade: a turn is a commit. A crash meanwhile sends once more, as one a moment earlier would."""
@@ -155,11 +158,11 @@ class Outbound:
             free = 0 if self._stopping else PARALLEL - len(self._running)
             if not ended and free <= 0:
                 return 0
-            now_ms = self._parts.clock.now_ms()
+            now_ms, window = self._parts.clock.now_ms(), _window()
             claimed = await self._written(ended, free, now_ms)
             for one in claimed:
                 self._host_of[one.row.peer] = host = urlsplit(one.row.url).netloc
-                task = asyncio.create_task(self._handle(one, host, now_ms))
+                task = asyncio.create_task(self._handle(one, host, now_ms, window))
                 self._running.add(task)
                 task.add_done_callback(self._finished)
             return len(claimed)
@@ -255,14 +258,14 @@ class Outbound:
             # The row stays claimed and becomes due again when its lease ends.
             _log.error("outbox row was not handled", exc_info=error)
 
-    async def _handle(self, claimed: _Claimed, host: str, claimed_ms: int) -> None:
+    async def _handle(self, claimed: _Claimed, host: str, claimed_ms: int, window: Window) -> None:
         """Take one claimed row a step further."""
         row, header = claimed
         async with self._hosts.slot(host):
             step = self._not_now(row, host, claimed_ms)
             reached: bool | None = None
             if step is None:
-                tried = await self._attempts.make(row, header)
+                tried = await self._attempts.make(row, header, window)
                 step, reached = tried.step, tried.reached
                 self._count(host, reached)
         if reached is None:
@@ -286,6 +289,12 @@ class Outbound:
             self._hosts.succeeded(host)
         elif reached is not None:
             self._hosts.failed(host, self._parts.clock.now_ms())
+
+
+def _window() -> Window:
+    """Return the window of what is claimed now."""
+    now_s = asyncio.get_running_loop().time()
+    return Window(now_s + START_WITHIN_MS / 1_000, now_s + END_WITHIN_MS / 1_000)
 
 
 def _is_used_up(share: Share, claimed: Sequence[_Claimed]) -> bool:

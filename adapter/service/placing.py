@@ -46,6 +46,8 @@ class Place:
     side: Side
     transaction_id: str
     """Of the trade; for a callback on a leg that of its parent."""
+    is_new: bool = False
+    """There is no such trade yet."""
     known: InboxRow | None = None
     """The stored row when the message was received before."""
     undelivered: OutboxRow | None = None
@@ -71,7 +73,7 @@ class Places:
         known = stored_answer(uow, envelope, variant_of(envelope))
         if known is not None:
             undelivered = undelivered_callback(uow, envelope)
-            return Place(Side.BAP, envelope.transaction_id, known, undelivered)
+            return Place(Side.BAP, envelope.transaction_id, known=known, undelivered=undelivered)
         now_ms = self._parts.clock.now_ms()
         deadline_ms = envelope.deadline_ms
         late = deadline_ms is not None and now_ms > deadline_ms
@@ -93,7 +95,7 @@ class Places:
                 return Place(side, transaction_id)
         if envelope.action in NEED_A_TRADE:
             raise _unknown_transaction(envelope)
-        return Place(_side_of(envelope, sides), transaction_id)
+        return Place(_side_of(envelope, sides), transaction_id, is_new=True)
 
     def _place_callback(self, uow: UnitOfWork, envelope: Envelope) -> Place:
         """Match a callback with a request of ours, or with the trade it is news about."""

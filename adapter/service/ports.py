@@ -11,7 +11,16 @@ from adapter.domain.offers import Offer
 from adapter.domain.participants import Participant
 from adapter.domain.parties import Side
 from adapter.domain.trade import Trade
-from adapter.service.records import ALL, Asked, InboxRow, LoggedMessage, OutboxRow, Share
+from adapter.service.records import (
+    ALL,
+    NOTHING,
+    About,
+    Asked,
+    InboxRow,
+    LoggedMessage,
+    OutboxRow,
+    Share,
+)
 from adapter.settlement import LedgerStore, SignedRoot
 
 T = TypeVar("T")
@@ -220,6 +229,19 @@ class UnitOfWork(Protocol):
         """Return kept statements that contradict others."""
         ...
 
+    # What is broken in the hosted journal, for all processes of the node
+    def journal_fault(self) -> str | None:
+        """Return what is broken, None when nothing is known to be."""
+        ...
+
+    def keep_journal_fault(self, fault: str) -> None:
+        """Keep what was found; what was found before stays."""
+        ...
+
+    def drop_journal_fault(self, fault: str) -> None:
+        """Forget a fault that is no more; another one stays."""
+        ...
+
     def messages(self, transaction_ids: Iterable[str]) -> Sequence[LoggedMessage]:
         """Return the messages of transactions, in order of time."""
         ...
@@ -232,12 +254,15 @@ class UnitOfWork(Protocol):
 class Store(Protocol):
     """Durable state of one node."""
 
-    async def write(self, unit: Callable[[UnitOfWork], T], *, brief: bool = False) -> T:
+    async def write(
+        self, unit: Callable[[UnitOfWork], T], *, brief: bool = False, about: About = NOTHING
+    ) -> T:
         """Run a unit of work and return its result once it is durably committed.
 
         Args:
             unit: what to run.
             brief: it takes milliseconds at most, so the event loop itself may run it.
+            about: what it is known to read; a store may fetch that beforehand.
 
         Raises:
             WireError: NET_OVERLOADED when too many units wait, NET_DOWNSTREAM_UNAVAILABLE when

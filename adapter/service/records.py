@@ -1,6 +1,6 @@
 """Rows that a node keeps beside its trades: inbox, outbox, open requests, message log."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -51,7 +51,7 @@ class OutboxState(StrEnum):
     DEAD = "DEAD"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, see `domain.replace`
 class OutboxRow:
     """A message to be sent until the peer has it."""
 
@@ -159,3 +159,31 @@ class LoggedMessage:
     next_ms: int | None
     took_us: int | None
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a unit of work is known to read before it begins.
+
+    It may read more, and need not read all of it: a store that is asked over a network can fetch it
+    for many units at once. Keys are what the methods of a unit take.
+    """
+
+    message: tuple[str, str, str, str] | None = None
+    """Sender, message id, action and variant of the message that is taken."""
+    transactions: Sequence[str] = ()
+    """Of trades, whatever their side, and of what is queued."""
+    legs: Sequence[str] = ()
+    """Transactions that may be a leg's."""
+    asked: Sequence[tuple[str, str]] = ()
+    """Message id and action of requests of ours."""
+    histories: Sequence[str] = ()
+    offers: Sequence[str] = ()
+    contracts: Sequence[str] = ()
+    """Contract ids of our own catalogue."""
+    traded: Sequence[tuple[str, str, str]] = ()
+    """Side, counterparty and contract id of trades."""
+
+
+NOTHING = About()
+"""Nothing is known of what the unit will read."""

@@ -82,8 +82,9 @@ def _propose(uow: UnitOfWork, intent: ProposeAgreement, command_id: str, now_ms:
         "basis": intent.basis,
     }
     command = parse_command(command_id, "agreements", "create_agreement", args)
-    execute(uow.ledger, command, intent.caller, now_ms, on_behalf_of=provider)
-    view = _view(uow, intent, now_ms)
+    done = execute(uow.ledger, command, intent.caller, now_ms, on_behalf_of=provider)
+    view = agreement_view(uow.ledger, intent.caller, done.result["agreement_no"], now_ms)
+    assert view is not None
     inputs = role_inputs(view)
     contract = with_role(intent.contract, filled_role("GRID_OPERATOR", "operator", inputs))
     check_flows(intent, contract, view.terms.wheeling_rate)

@@ -11,6 +11,9 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+JOURNAL = "the journal"
+"""Told in place of a transaction id, which has no blanks: look what is known of the journal."""
+
 
 @dataclass(frozen=True, slots=True)
 class News:

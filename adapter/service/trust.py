@@ -6,10 +6,11 @@ Checks 8 to 10 of protocol specification 5.2; the same for messages and for answ
 import base64
 import binascii
 from collections.abc import Sequence
+from functools import lru_cache
 
 from adapter.domain.errors import WireError
 from adapter.domain.participants import Participant
-from adapter.protocol.signature import SignatureHeader
+from adapter.protocol.signature import CACHED_KEYS, SignatureHeader
 from adapter.service.ports import Registry, Verifier
 
 
@@ -63,8 +64,16 @@ def _refuse_unusable(record: Participant, header: SignatureHeader, now_ms: int) 
 async def _holds(
     verifier: Verifier, record: Participant, header: SignatureHeader, messages: Sequence[bytes]
 ) -> bool:
-    try:
-        public_key = base64.b64decode(record.signing_public_key, validate=True)
-    except (binascii.Error, ValueError):
+    public_key = _key_bytes(record.signing_public_key)
+    if public_key is None:
         return False
     return await verifier.verify(public_key, messages, header.signature_bytes)
+
+
+@lru_cache(maxsize=CACHED_KEYS)
+def _key_bytes(text: str) -> bytes | None:
+    """Return the key of a record; peers sign message after message with the same few."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None

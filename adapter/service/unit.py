@@ -8,12 +8,13 @@ intents, until nothing is left. Source: architecture, section 4.
 import hashlib
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from adapter.domain.errors import WireError
 from adapter.domain.intents import Intent, Outcome
 from adapter.domain.parties import Side
+from adapter.domain.replace import replace
 from adapter.domain.trade import Peer, Trade
 from adapter.protocol import handlers, strict_json
 from adapter.protocol.acks import (
@@ -40,11 +41,10 @@ from adapter.protocol.decision import (
     Settled,
 )
 from adapter.protocol.envelope import Envelope, read_own
-from adapter.protocol.rules import check_view, record_view, view_of
 from adapter.protocol.signature import parse_header
 from adapter.service.dead_letters import revived
-from adapter.service.facts import TAKEN_BY, is_taken, with_market, with_offers
-from adapter.service.histories import Histories
+from adapter.service.facts import bound_to, is_taken, offers_for, with_market
+from adapter.service.histories import Histories, UnitHistories
 from adapter.service.parts import NodeParts
 from adapter.service.placing import Place, Places, variant_of
 from adapter.service.ports import UnitOfWork
@@ -94,6 +94,29 @@ class Taken:
     """Of the trade that may have changed."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A unit of work under way."""
+
+    uow: UnitOfWork
+    histories: UnitHistories
+    arrival: Arrival | None = None
+    """The message that it takes, if it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """An event, and what the handler decided about it; nothing of it is done yet."""
+
+    side: Side
+    transaction_id: str
+    event: Event
+    before: Trade | None
+    """The trade as it was."""
+    decision: Decision
+    now_ms: int
+
+
 class Units:
     """The units of work of one node."""
 
@@ -127,7 +150,7 @@ class Units:
         self._check_operator(place, arrival)
         code: str | None = None
         try:
-            notice = uow.savepoint(lambda: self._apply(uow, place, arrival))
+            notice = self._apply(uow, place, arrival)
         except WireError as error:
             if error.transient:
                 raise
@@ -152,16 +175,36 @@ class Units:
             raise WireError("NET_DOWNSTREAM_UNAVAILABLE", msg)
 
     def _apply(self, uow: UnitOfWork, place: Place, arrival: Arrival) -> WireError | None:
-        """Return the notice of an acknowledgement without callback, if there is one."""
+        """Return the notice of an acknowledgement without callback, if there is one.
+
+        Nothing is written before the handler has decided. So only a decision that leads to other
+        ones, which may refuse in their turn, needs a savepoint.
+
+        Raises:
+            WireError: the message is refused; nothing of it stays.
+        """
+        new = place.transaction_id if place.is_new else None
+        work = _Work(uow, self._histories.begin(uow, new), arrival)
         envelope = arrival.envelope
-        if place.answers is not None:  # whatever message id the peer gave its callback
+        if place.answers not in (None, envelope.message_id):  # whatever id the peer gave it
             context = {**envelope.context, "message_id": place.answers}
             envelope = replace(envelope, context=context)
-            self._note_answer(uow, envelope)
         if envelope.error is None:
-            self._check_history(uow, place.side, envelope)
-        event = Received(envelope)
-        return self._play(uow, place.side, place.transaction_id, event, arrival)
+            work.histories.check(place.side, envelope)
+        first = self._decide(work, place.side, place.transaction_id, Received(envelope))
+
+        def carry_out() -> WireError | None:
+            if place.answers is not None:
+                self._note_answer(uow, envelope)
+            return self._play(work, first)
+
+        return uow.savepoint(carry_out) if self._leads_on(first.decision) else carry_out()
+
+    def _leads_on(self, decision: Decision) -> bool:
+        """Return whether other decisions of this node follow in the same unit of work."""
+        me = self._parts.me.subscriber_id
+        to_ourselves = any(one.peer.subscriber_id == me for one in decision.outgoing)
+        return to_ourselves or bool(decision.intents or decision.tells)
 
     def _note_answer(self, uow: UnitOfWork, envelope: Envelope) -> None:
         """Mark our request as answered; one whose ACK was lost need not be sent again."""
@@ -177,32 +220,6 @@ class Units:
             assert row is not None
             uow.save_outbox(replace(row, state=OutboxState.SENT))
 
-    def _check_history(self, uow: UnitOfWork, side: Side, envelope: Envelope) -> None:
-        """Run the rules over earlier messages of the contract and remember this one.
-
-        A late callback of lower status is recorded and not applied, so it is not judged here.
-        """
-        contract_id = envelope.contract.get("contractId")
-        if not contract_id:
-            return
-        key = history_key(side, envelope.transaction_id, str(contract_id))
-        body = {"context": envelope.context, "message": envelope.message}
-        action = envelope.action.value
-        view = view_of(action, body)
-        if view is None:
-            return
-        history = self._histories.load(uow, key)
-        found = () if history is None else check_view(history, action, body, view)
-        findings = [
-            finding
-            for finding in found
-            if finding.wire_code is not None and finding.code != "P2P_HIST_STATUS"
-        ]
-        if findings:
-            first = findings[0]
-            raise WireError(str(first.wire_code), first.message, findings=tuple(findings))
-        self._histories.save(uow, key, history, record_view(history, action, body, view))
-
     # Our own wishes, timers and what became of our messages
 
     def originate(self, uow: UnitOfWork, wish: Originated) -> None:
@@ -216,7 +233,7 @@ class Units:
             code = "AUT_UNAUTHORIZED_ACTION"
             msg = f"transaction {wish.transaction_id} is with {trade.peer.subscriber_id}"
             raise WireError(code, msg, path="$.context.bpp_id")
-        self._play(uow, Side.BAP, wish.transaction_id, wish)
+        self._begin(uow, Side.BAP, wish.transaction_id, wish)
 
     def asked_expired(self, uow: UnitOfWork, asked: Asked) -> None:
         """Tell the trade that a request of ours got no callback in time."""
@@ -253,89 +270,97 @@ class Units:
 
     def trade_lapsed(self, uow: UnitOfWork, trade: Trade) -> None:
         """End a trade whose terms ran out."""
-        self._play(uow, trade.side, trade.transaction_id, Lapsed())
+        self._begin(uow, trade.side, trade.transaction_id, Lapsed())
 
     def news(self, uow: UnitOfWork, caller: str, contract_id: str, news: News) -> None:
         """Tell the platform of a contract what the ledger did."""
         share = f"#{news.participant}" if news.participant else ""
         trade = uow.trade_of_contract(Side.GRID_OPERATOR, caller, contract_id.removesuffix(share))
         if trade is not None:
-            self._play(uow, Side.GRID_OPERATOR, trade.transaction_id, news)
+            self._begin(uow, Side.GRID_OPERATOR, trade.transaction_id, news)
 
     def _tell(self, uow: UnitOfWork, side: Side, transaction_id: str, event: Event) -> None:
         trade = uow.trade(side, transaction_id)
         if trade is None and side is Side.BPP:
             trade = uow.trade_of_leg(transaction_id)
         if trade is not None:
-            self._play(uow, side, trade.transaction_id, event)
+            self._begin(uow, side, trade.transaction_id, event)
 
     # The loop
 
-    def _play(
-        self,
-        uow: UnitOfWork,
-        side: Side,
-        transaction_id: str,
-        event: Event,
-        arrival: Arrival | None = None,
-    ) -> WireError | None:
-        """Let the handlers decide until no event is left; return the first notice."""
-        waiting: deque[tuple[Side, str, Event]] = deque([(side, transaction_id, event)])
+    def _begin(self, uow: UnitOfWork, side: Side, transaction_id: str, event: Event) -> None:
+        """Let a trade of this node go on by an event that is no message of a peer."""
+        work = _Work(uow, self._histories.begin(uow))
+        self._play(work, self._decide(work, side, transaction_id, event))
+
+    def _play(self, work: _Work, step: _Step) -> WireError | None:
+        """Carry out decisions until no event is left; return the first notice."""
+        waiting: deque[tuple[Side, str, Event]] = deque()
         notice: WireError | None = None
         for _ in range(MAX_EVENTS):
+            notice = notice or step.decision.notice
+            self._save(work.uow, step)
+            for outgoing in step.decision.outgoing:
+                waiting.extend(self._send(work, step, outgoing))
+            for intent in step.decision.intents:
+                waiting.append((step.side, step.transaction_id, self._settled(work, step, intent)))
+            waiting.extend(step.decision.tells)
             if not waiting:
+                work.histories.save()
                 return notice
-            side, transaction_id, event = waiting.popleft()
-            trade = uow.trade(side, transaction_id)
-            facts = self._facts(uow, side, event, arrival)
-            decision = handlers.decide(side, trade, event, facts)
-            notice = notice or decision.notice
-            self._save(uow, trade, decision)
-            for outgoing in decision.outgoing:
-                waiting.extend(self._send(uow, side, outgoing, arrival))
-            for intent in decision.intents:
-                assert isinstance(event, Received)
-                outcome = self._settle(uow, intent, _command_id(event, intent), facts.now_ms)
-                waiting.append((side, transaction_id, Settled(event, intent, outcome)))
-            waiting.extend(decision.tells)
-        raise AssertionError(event)
+            step = self._decide(work, *waiting.popleft())
+        raise AssertionError(step.event)
 
-    def _save(self, uow: UnitOfWork, before: Trade | None, decision: Decision) -> None:
+    def _decide(self, work: _Work, side: Side, transaction_id: str, event: Event) -> _Step:
+        trade = work.uow.trade(side, transaction_id)
+        facts = self._facts(work, side, trade, event)
+        decision = handlers.decide(side, trade, event, facts)
+        return _Step(side, transaction_id, event, trade, decision, facts.now_ms)
+
+    def _settled(self, work: _Work, step: _Step, intent: Intent) -> Settled:
+        assert isinstance(step.event, Received)
+        command_id = _command_id(step.event, intent)
+        return Settled(step.event, intent, self._settle(work.uow, intent, command_id, step.now_ms))
+
+    def _save(self, uow: UnitOfWork, step: _Step) -> None:
+        decision = step.decision
         for change in decision.stock:
+            if change.micro_kwh == 0:
+                continue
             offer = uow.offer(change.offer_id)
             assert offer is not None
             left = offer.available_micro_kwh + change.micro_kwh
             uow.save_offer(replace(offer, available_micro_kwh=left))
-        if decision.trade is not None and decision.trade != before:
+        if decision.trade is not None and decision.trade != step.before:
             saved = uow.save_trade(decision.trade)
             if decision.bind is not None:
                 uow.bind_contract(decision.bind, saved.transaction_id)
 
-    def _send(
-        self, uow: UnitOfWork, side: Side, outgoing: Outgoing, arrival: Arrival | None
-    ) -> list[tuple[Side, str, Event]]:
+    def _send(self, work: _Work, step: _Step, outgoing: Outgoing) -> list[tuple[Side, str, Event]]:
         """Queue a message; one to this node itself is taken at once, in the same unit of work."""
-        self._remember(uow, side, outgoing)
+        uow = work.uow
+        if _begins_leg(step, outgoing.context["transaction_id"]):
+            work.histories.begins(outgoing.context["transaction_id"])
+        work.histories.remember(step.side, outgoing)
         if outgoing.deadline_ms is not None:
-            uow.save_asked(_asked(outgoing, side))
+            uow.save_asked(_asked(outgoing, step.side))
         body = _encode(outgoing)
         if outgoing.peer.subscriber_id == self._parts.me.subscriber_id:
             return self._local(uow, outgoing, body)
-        now_ms = self._parts.clock.now_ms()
         uow.enqueue(
             OutboxRow(
                 peer=outgoing.peer.subscriber_id,
                 url=f"{outgoing.peer.uri.rstrip('/')}/{outgoing.action.value}",
                 kind=outgoing.kind,
                 action=outgoing.action.value,
-                side=side,
+                side=step.side,
                 transaction_id=outgoing.context["transaction_id"],
                 message_id=outgoing.context["message_id"],
                 body=body,
-                created_ms=now_ms,
-                next_ms=outgoing.not_before_ms or now_ms,
+                created_ms=step.now_ms,
+                next_ms=outgoing.not_before_ms or step.now_ms,
                 expires_ms=outgoing.expires_ms,
-                request_authorization=_bound_to(uow, outgoing, arrival),
+                request_authorization=self._bound_to(work, outgoing),
             )
         )
         return []
@@ -353,40 +378,38 @@ class Units:
             return []
         return [(parent.side, parent.transaction_id, Received(envelope))]
 
-    def _remember(self, uow: UnitOfWork, side: Side, outgoing: Outgoing) -> None:
-        """Add what we say ourselves to the contract's history."""
-        order = (outgoing.message or {}).get("order") or {}
-        contract_id = (order.get("beckn:orderAttributes") or {}).get("contractId")
-        if outgoing.error is not None or not contract_id:
-            return
-        key = history_key(side, outgoing.context["transaction_id"], str(contract_id))
-        body = {"context": outgoing.context, "message": outgoing.message}
-        action = outgoing.action.value
-        view = view_of(action, body)
-        if view is not None:
-            history = self._histories.load(uow, key)
-            self._histories.save(uow, key, history, record_view(history, action, body, view))
+    def _bound_to(self, work: _Work, outgoing: Outgoing) -> str | None:
+        """Return the Authorization header of the request that a callback is to be bound to."""
+        request, message_id = outgoing.action.request, outgoing.context["message_id"]
+        peer = outgoing.peer.subscriber_id
+        if request is None or self._parts.rules_for(peer).callback_signature == "plain":
+            return None
+        if work.arrival is not None and work.arrival.envelope.message_id == message_id:
+            return work.arrival.authorization
+        row = work.uow.inbox_row(peer, message_id, request.value, "")
+        return None if row is None else row.authorization
 
-    def _facts(self, uow: UnitOfWork, side: Side, event: Event, arrival: Arrival | None) -> Facts:
-        parts = self._parts
+    def _facts(self, work: _Work, side: Side, trade: Trade | None, event: Event) -> Facts:
+        parts, uow, arrival = self._parts, work.uow, work.arrival
         peer = arrival.envelope.sender.subscriber_id if arrival is not None else ""
         rules = parts.rules_for(peer)
+        now_ms = parts.clock.now_ms()
+        asked = event.envelope if isinstance(event, Received) else None
+        if asked is not None and asked.action.is_callback:
+            asked = None
         facts = Facts(
-            now_ms=parts.clock.now_ms(),
+            now_ms=now_ms,
             me=parts.me,
             new_id=parts.ids.new,
             ttl_ms=rules.ttl_ms,
             time_zone=rules.time_zone,
             operator=arrival.operator if arrival is not None else None,
+            offers=() if asked is None else offers_for(uow, side, asked, now_ms),
+            bound_to=None if asked is None else bound_to(uow, side, trade, asked),
+            taken=asked is not None and is_taken(uow, side, asked),
         )
         if side in (Side.MARKET, Side.MARKET_SESSION):
-            facts = with_market(uow, side, event, facts)
-        if not isinstance(event, Received) or event.envelope.action.is_callback:
-            return facts
-        if side in (Side.BPP, Side.MARKET):
-            return with_offers(uow, event.envelope, facts)
-        if side is Side.GRID_OPERATOR and event.envelope.action in TAKEN_BY:
-            return replace(facts, taken=is_taken(uow, event.envelope))
+            return with_market(uow, side, event, facts)
         return facts
 
 
@@ -401,9 +424,12 @@ def _may_have_arrived(uow: UnitOfWork, row: OutboxRow) -> bool:
     return row.state is OutboxState.DEAD and (uncounted or (row.attempts > 0 and not refused))
 
 
-def history_key(side: Side, transaction_id: str, contract_id: str) -> str:
-    """Return the key of a contract's history, by side and transaction."""
-    return f"{side}|{transaction_id}|{contract_id}"
+def _begins_leg(step: _Step, transaction_id: str) -> bool:
+    """Return whether a transaction was made a moment ago, for the leg of a trade."""
+    before = None if step.before is None else step.before.leg
+    leg = None if step.decision.trade is None else step.decision.trade.leg
+    is_its = leg is not None and leg.transaction_id == transaction_id
+    return is_its and (before is None or before.transaction_id != transaction_id)
 
 
 def _asked(outgoing: Outgoing, side: Side) -> Asked:
@@ -416,17 +442,6 @@ def _asked(outgoing: Outgoing, side: Side) -> Asked:
         peer=outgoing.peer.subscriber_id,
         deadline_ms=outgoing.deadline_ms,
     )
-
-
-def _bound_to(uow: UnitOfWork, outgoing: Outgoing, arrival: Arrival | None) -> str | None:
-    """Return the Authorization header of the request that a callback answers."""
-    request, message_id = outgoing.action.request, outgoing.context["message_id"]
-    if request is None:
-        return None
-    if arrival is not None and arrival.envelope.message_id == message_id:
-        return arrival.authorization
-    row = uow.inbox_row(outgoing.peer.subscriber_id, message_id, request.value, "")
-    return None if row is None else row.authorization
 
 
 def _encode(outgoing: Outgoing) -> bytes:

@@ -5,6 +5,7 @@ withdraws, so each of its agreements has one metered side, which says how far bo
 Source: settlement specification, section 11; contract specification, section 7.3.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -17,6 +18,15 @@ class TradeSide(StrEnum):
 
     SELL = "SELL"
     BUY = "BUY"
+
+
+_METERED: Mapping[tuple[bool, bool], tuple[TradeSide, ...]] = {
+    (True, True): (TradeSide.SELL, TradeSide.BUY),
+    (True, False): (TradeSide.SELL,),
+    (False, True): (TradeSide.BUY,),
+    (False, False): (),
+}
+"""The sides that have a meter, by whether there is a source and a target meter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +77,7 @@ class Terms:
     @property
     def metered(self) -> tuple[TradeSide, ...]:
         """Return the sides that have a meter."""
-        return tuple(side for side in TradeSide if self.meter(side))
+        return _METERED[self.source_meter != "", self.target_meter != ""]
 
     def counted_by(self, side: TradeSide) -> tuple[TradeSide, ...]:
         """Return the sides for which the meter of `side` counts: a market follows the other."""

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from adapter.settlement.sharding import ClearBooks
 
 _COMMAND_ID = text_kind("a command id", COMMAND_ID_MAX)
+_UNWRITABLE = (ValueError, TypeError, KeyError, AttributeError)
+_RESULT = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,8 @@ def execute(
     function = known_function(command.contract, command.function)
     ID.check("actor", actor)
     _COMMAND_ID.check("command id", command.id)
-    fingerprint = _digest(function, command, actor, on_behalf_of)
+    args = _written_args(function, command)
+    fingerprint = _digest(command, args, actor, on_behalf_of)
     before = ledger.get(Reply, f"{actor}|{command.id}")
     if before is not None:
         return _replayed(ledger, before, fingerprint)
@@ -173,12 +176,11 @@ def execute(
     if result.unchanged:
         return _unchanged(ledger, command, result)
     work = result.work
-    body = json.dumps(result.result, sort_keys=True, separators=(",", ":"))
-    work.put(Reply(actor, command.id, fingerprint, work.seq, body))
+    work.add(Reply(actor, command.id, fingerprint, work.seq, _RESULT.encode(result.result)))
     for trail in trails(work.seq, work.events):
-        work.put(trail)
-    head = ledger.head()
-    entry = _entry(function, command, work, head, on_behalf_of)
+        work.add(trail)
+    assert args is not None  # they have passed their checks
+    entry = _entry(command, args, work, ledger.head(), on_behalf_of)
     ledger.write(
         Changes(
             list(work.accounts.values()),
@@ -255,7 +257,17 @@ def _check_actor(work: Work, function: Function) -> None:
         raise refusal(function.refusal, msg)
 
 
-def _digest(function: Function, command: Command, actor: str, on_behalf_of: str | None) -> str:
+def _written_args(function: Function, command: Command) -> dict[str, Any] | None:
+    """Return the arguments as the journal has them; None: their checks will refuse them later."""
+    try:
+        return journal_args(function.arguments, command.args)
+    except _UNWRITABLE:
+        return None
+
+
+def _digest(
+    command: Command, args: Mapping[str, Any] | None, actor: str, on_behalf_of: str | None
+) -> str:
     """Return the digest that tells a repeat from another command with the same id.
 
     Arguments that cannot be written are refused later by their checks; here they only must not
@@ -265,18 +277,22 @@ def _digest(function: Function, command: Command, actor: str, on_behalf_of: str 
         "actor": actor,
         "contract": command.contract,
         "function": command.function,
+        "args": args,
     }
     if on_behalf_of is not None:
         document["on_behalf_of"] = on_behalf_of
     try:
-        document["args"] = journal_args(function.arguments, command.args)
         return digest(document)
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except _UNWRITABLE:
         return hashlib.sha256(repr(command.args).encode()).hexdigest()
 
 
 def _entry(
-    function: Function, command: Command, work: Work, head: Head | None, on_behalf_of: str | None
+    command: Command,
+    args: Mapping[str, Any],
+    work: Work,
+    head: Head | None,
+    on_behalf_of: str | None,
 ) -> Entry:
     fields: dict[str, Any] = {
         "ledger": work.genesis.ledger,
@@ -286,7 +302,7 @@ def _entry(
         "cmd": command.id,
         "contract": command.contract,
         "function": command.function,
-        "args": journal_args(function.arguments, command.args),
+        "args": args,
         "prev": head.hash if head else NO_PREVIOUS,
     }
     if on_behalf_of is not None:

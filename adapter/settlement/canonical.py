@@ -6,7 +6,7 @@ white space, UTF-8; integers below 2^53 as numbers, amounts as strings; no fract
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 EXACT_BELOW = 2**53
@@ -57,21 +57,22 @@ def digest(document: Mapping[str, Any]) -> str:
 
 
 def _check(value: Any) -> None:
-    """Refuse what the subset lacks. Texts, which are nearly all values, are told apart first."""
-    kind = type(value)
-    if kind is dict or isinstance(value, Mapping):
-        for name, part in value.items():
+    """Refuse what the subset lacks. Texts and small numbers, nearly all values, are told apart."""
+    if type(value) is dict or isinstance(value, Mapping):
+        for name in value:
             if not isinstance(name, str) or not name.isascii():
                 msg = f"{name!r} is not an ASCII key"
                 raise CanonicalError(msg)
-            if type(part) is not str:
-                _check(part)
+        parts: Iterable[Any] = value.values()
     elif isinstance(value, list | tuple):
-        for part in value:
-            if type(part) is not str:
-                _check(part)
+        parts = value
     else:
         _check_plain(value)
+        return
+    for part in parts:
+        kind = type(part)
+        if kind is not str and (kind is not int or abs(part) >= EXACT_BELOW):
+            _check(part)
 
 
 def _check_plain(value: Any) -> None:

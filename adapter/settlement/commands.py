@@ -41,8 +41,10 @@ class Argument:
     name: str
     kind: Kind
     required: bool
-    default: Any = None
+    default: Any
     """Put in when the argument is absent; None: stays absent."""
+    field: str
+    """Of the form: the name, with a `_` where Python has that word for itself."""
 
 
 class NoEntry(Exception):  # noqa: N818 - not an error: a success that changes nothing
@@ -170,9 +172,9 @@ def _argument(field: "dataclasses.Field[Any]", hint: Any) -> Argument:
     assert get_origin(hint) is Annotated, f"{field.name} has no kind"
     kind = get_args(hint)[1]
     assert isinstance(kind, Kind)
-    if field.default is dataclasses.MISSING:
-        return Argument(field.name.rstrip("_"), kind, required=True)
-    return Argument(field.name.rstrip("_"), kind, required=False, default=field.default)
+    required = field.default is dataclasses.MISSING
+    default = None if required else field.default
+    return Argument(field.name.rstrip("_"), kind, required, default, field.name)
 
 
 def decode_args(arguments: tuple[Argument, ...], wire: Mapping[str, object]) -> dict[str, Any]:
@@ -216,9 +218,7 @@ def check_args(arguments: tuple[Argument, ...], args: Mapping[str, Any]) -> None
 
 def bind(form: type[A], arguments: tuple[Argument, ...], args: Mapping[str, Any]) -> A:
     """Return the arguments as the dataclass of the function."""
-    fields = dataclasses.fields(form)  # type: ignore[arg-type]
-    pairs = zip(fields, arguments, strict=True)
-    return form(**{f.name: args[a.name] for f, a in pairs if a.name in args})
+    return form(**{a.field: args[a.name] for a in arguments if a.name in args})
 
 
 def journal_args(arguments: tuple[Argument, ...], args: Mapping[str, Any]) -> dict[str, Any]:

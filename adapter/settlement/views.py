@@ -111,6 +111,7 @@ def market_views(
 
 def _view(ledger: LedgerStore, agreement: Agreement, now_ms: int) -> AgreementView:
     terms, key = agreement.terms, agreement.key
+    delivered = agreement.activated_seq > 0  # nothing is, under what was never accepted
     return AgreementView(
         agreement_no=agreement.agreement_no,
         contract_id=terms.contract_id,
@@ -121,11 +122,13 @@ def _view(ledger: LedgerStore, agreement: Agreement, now_ms: int) -> AgreementVi
         until_ms=agreement.until_ms,
         seller_cap=agreement.seller_cap,
         buyer_cap=agreement.buyer_cap,
-        allocations=tuple(map(_allocation, ledger.find(Allocation, "agreement", key))),
+        allocations=tuple(map(_allocation, ledger.find(Allocation, "agreement", key)))
+        if delivered
+        else (),
         delivered_seller=agreement.seller.allocated,
         delivered_buyer=agreement.buyer.allocated,
-        transactions=tuple(ledger.find(Transaction, "agreement", key)),
-        deviations=tuple(ledger.find(Deviation, "agreement", key)),
+        transactions=tuple(ledger.find(Transaction, "agreement", key)) if delivered else (),
+        deviations=tuple(ledger.find(Deviation, "agreement", key)) if delivered else (),
         recorded_to_ms=agreement.recorded_to_ms,
     )
 

@@ -120,11 +120,18 @@ class Work:
 
     def put(self, row: Row) -> None:
         """Write a row, and bring the sums up to date that it adds to."""
-        place = (type(row), row.key)
+        self._write(row, self.get(type(row), row.key))
+
+    def add(self, row: Row) -> None:
+        """Write a row of a key that nobody had: one with the next number, or of this entry."""
+        self._write(row, None)
+
+    def _write(self, row: Row, before: Row | None) -> None:
+        kind, key = type(row), row.key
+        place = (kind, key)
         change = self.rows.get(place)
-        before = self.get(type(row), row.key)
         self.rows[place] = RowChange(change.old if change else before, row)
-        self._changed.setdefault(type(row), {})[row.key] = row
+        self._changed.setdefault(kind, {})[key] = row
         self._seen[place] = row
         added_before, adds = before.sums() if before else {}, row.sums()
         if added_before != adds:

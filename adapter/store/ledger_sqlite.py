@@ -35,7 +35,7 @@ _PUT_ROW = """
     INSERT INTO ledger_rows (kind, key, body) VALUES (?, ?, ?)
     ON CONFLICT (kind, key) DO UPDATE SET body = excluded.body"""
 _FIND = """
-    SELECT r.body FROM ledger_lists AS l
+    SELECT r.key, r.body FROM ledger_lists AS l
     JOIN ledger_rows AS r ON r.kind = l.kind AND r.key = l.key
     WHERE l.kind = ? AND l.name = ? AND l.value = ? AND l.sort >= ? AND l.sort < ?"""
 _IN_ORDER = " ORDER BY l.sort, l.key"
@@ -124,28 +124,37 @@ class SqliteLedger:
         """Give the rows listed under (name, value)."""
         query = _FIND + (_NEWEST_FIRST if span.newest_first else _IN_ORDER)
         args = (kind.KIND, name, value, span.start, span.end)
-        for row in self._connection.execute(query, args):
-            yield decode_row(kind, row[0])
+        for key, body in self._connection.execute(query, args):
+            yield self._row(kind, key, body)
+
+    def _row(self, kind: type[R], key: str, body: str) -> R:
+        """Return the row that a list has led to."""
+        del key
+        return decode_row(kind, body)
 
     def write(self, changes: Changes) -> None:
         """Write what a command changed."""
-        execute_many = self._connection.executemany
         entry = changes.entry
+        rows = [change.new for change in changes.rows]
+        gone, new = _list_changes(changes.rows)
         self._connection.execute(_PUT_ENTRY, (entry.seq, entry.time_ms, entry.hash, entry.body))
-        execute_many(_PUT_BLOCK, [(entry.seq, b.name, b.leaf_rows, b.data) for b in changes.blocks])
-        execute_many(_PUT_ACCOUNT, [(a.id, a.posted, a.held) for a in changes.accounts])
-        execute_many(
+        self._each(_PUT_BLOCK, [(entry.seq, b.name, b.leaf_rows, b.data) for b in changes.blocks])
+        self._each(_PUT_ACCOUNT, [(a.id, a.posted, a.held) for a in changes.accounts])
+        self._each(
             _PUT_HOLD,
             [
                 (h.id, h.account, h.amount, h.purpose, h.until_ms, str(h.state), h.posted)
                 for h in changes.holds
             ],
         )
-        rows = [change.new for change in changes.rows]
-        execute_many(_PUT_ROW, [(row.KIND, row.key, encode_row(row)) for row in rows])
-        gone, new = _list_changes(changes.rows)
-        execute_many(_UNLIST, gone)
-        execute_many(_LIST, new)
+        self._each(_PUT_ROW, [(row.KIND, row.key, encode_row(row)) for row in rows])
+        self._each(_UNLIST, gone)
+        self._each(_LIST, new)
+
+    def _each(self, sql: str, rows: Sequence[tuple[object, ...]]) -> None:
+        """Run a statement once for each row; for none it is not even looked up."""
+        if rows:
+            self._connection.executemany(sql, rows)
 
 
 _Listed = tuple[str, str, str, str, str]

@@ -14,6 +14,7 @@ import psycopg
 
 from adapter.domain.errors import WireError
 from adapter.service.ports import UnitOfWork
+from adapter.service.records import NOTHING, About
 from adapter.store.errors import StoreError
 from adapter.store.postgres_connection import Connection, place
 from adapter.store.postgres_jobs import Job, Jobs
@@ -21,6 +22,7 @@ from adapter.store.postgres_lane import GROUP_UNITS, Lane, look
 from adapter.store.postgres_migrate import migrate_postgres
 from adapter.store.postgres_outbox import RELEASE_DEAD_CLAIMS
 from adapter.store.postgres_session import Session
+from adapter.store.sqlite_outbox import say_released
 
 T = TypeVar("T")
 
@@ -52,7 +54,7 @@ class PostgresStore:
             connection = Connection.open(url)
             try:
                 migrate_postgres(connection)
-                connection.control(RELEASE_DEAD_CLAIMS)
+                say_released(connection.control(RELEASE_DEAD_CLAIMS).rowcount)
             finally:
                 connection.close()
         except psycopg.Error as error:
@@ -75,7 +77,9 @@ class PostgresStore:
         """Return how many units of work have not ended."""
         return self._writers.waiting + self._ledger.waiting
 
-    async def write(self, unit: Callable[[UnitOfWork], T], *, brief: bool = False) -> T:
+    async def write(
+        self, unit: Callable[[UnitOfWork], T], *, brief: bool = False, about: About = NOTHING
+    ) -> T:
         """Run a unit of work and return its result once it is durably committed.
 
         When the caller is cancelled the unit still runs, whole.
@@ -89,7 +93,7 @@ class PostgresStore:
         if self.waiting >= self._queue_units + WRITERS:
             raise WireError("NET_OVERLOADED", f"{self.waiting} units of work wait already")
         jobs = self._ledger if _code_of(unit) in self._on_ledger else self._writers
-        result: T = await jobs.do(unit)
+        result: T = await jobs.do(unit, about)
         return result
 
     async def read(self, query: Callable[[UnitOfWork], T]) -> T:

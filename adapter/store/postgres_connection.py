@@ -5,7 +5,15 @@ the places of values, `IS` between values, a join, and one name that is reserved
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Hashable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from functools import lru_cache
 from itertools import zip_longest
 from typing import Any, Self
@@ -18,7 +26,9 @@ from psycopg.types.numeric import Int8Dumper
 
 from adapter.domain.errors import WireError
 from adapter.store.errors import StoreError
+from adapter.store.postgres_arrays import Arrays
 from adapter.store.postgres_pipeline import STATEMENTS, Pipeline, Statement
+from adapter.store.postgres_writes import Row, Target, Writes
 
 CONNECT_S = 3
 """How long opening a connection may take; a node that is asked meanwhile answers 503."""
@@ -135,7 +145,7 @@ class Connection:
         """Take a session in autocommit mode, the name of its schema and its own."""
         self._raw = raw
         self._pipeline = Pipeline(raw)
-        self._waiting: list[Statement | Savepoint] = []
+        self._waiting: list[Statement | Savepoint | Writes] = []
         self._begin: Statement | None = None
         self._depth = 0
         """Savepoints that are open."""
@@ -149,6 +159,8 @@ class Connection:
         self.fault: psycopg.Error | None = None
         self.known: dict[object, Any] = {}
         """What the transaction has found and nobody else can change before its end."""
+        self.flushes = 0
+        """How often something was sent."""
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -208,6 +220,24 @@ class Connection:
         for values in parameters:
             self.execute(sql, values)
 
+    def find(self, sql: str, arrays: Arrays) -> Answer:
+        """Queue a statement as PostgreSQL spells it whose values are arrays."""
+        self._refuse_outside()
+        statement = Statement(sql.encode(), *arrays)
+        self._waiting.append(statement)
+        return Answer(self, statement)
+
+    def put(self, target: Target, key: Hashable, row: Row) -> None:
+        """Write a row, together with others of its table; what is asked later sees it."""
+        self._refuse_outside()
+        last = self._waiting[-1] if self._waiting else None
+        if not isinstance(last, Writes):
+            last = Writes()
+            self._waiting.append(last)
+        last.put(target, key, row)
+        if self.is_exact:
+            self.flush()
+
     def is_done(self, sql: str, parameters: Any, /) -> bool:
         """Queue a statement of `once`; return whether it wrote its row.
 
@@ -231,6 +261,8 @@ class Connection:
         for at, one in enumerate(waiting):
             if isinstance(one, Statement):
                 batch.append(one)
+            elif isinstance(one, Writes):
+                batch += self._statements(one)
             elif at < last or self.is_exact:
                 one.is_sent = True
                 batch.append(self._pipeline.statement(f"SAVEPOINT {one.name}".encode(), ()))
@@ -254,7 +286,13 @@ class Connection:
         if point.is_sent:
             self.execute(f"RELEASE {point.name}")
         else:
-            self._waiting.remove(point)
+            at = self._waiting.index(point)
+            del self._waiting[at]
+            beside = self._waiting[at - 1 : at + 1] if at else []
+            match beside:
+                case [Writes() as before, Writes() as after]:
+                    before.add(after)
+                    del self._waiting[at]
 
     def undo(self, point: Savepoint) -> None:
         """Undo what was done since a savepoint."""
@@ -334,7 +372,17 @@ class Connection:
         """End the session."""
         self._raw.close()
 
+    def _statements(self, writes: Writes) -> Iterable[Statement]:
+        try:
+            return [Statement(sql, *arrays) for sql, arrays in writes.statements()]
+        except psycopg.Error as error:
+            if self.is_exact:
+                raise self._noted(error) from error
+            self.fault = error  # the row was written somewhere before, and is told of there
+            raise
+
     def _run(self, batch: Sequence[Statement]) -> None:
+        self.flushes += 1
         try:
             self._pipeline.run(batch)
         except psycopg.Error as error:
@@ -418,5 +466,5 @@ def _spelled(sql: str) -> tuple[bytes, Sequence[str] | None]:
     return "".join([first, *(f"${at}{text}" for at, text in enumerate(others, 1))]).encode(), None
 
 
-def _writes(one: Statement | Savepoint) -> bool:
-    return isinstance(one, Statement) and one.writes
+def _writes(one: Statement | Savepoint | Writes) -> bool:
+    return isinstance(one, Writes) or (isinstance(one, Statement) and one.writes)

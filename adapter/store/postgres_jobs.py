@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapter.service.ports import UnitOfWork
+from adapter.service.records import NOTHING, About
 from adapter.store.postgres_session import Session
 
 Work = Callable[[UnitOfWork], Any]
@@ -43,11 +44,12 @@ class Outcome:
 class Job:
     """A unit or query that waits, and later its outcome."""
 
-    __slots__ = ("_woken", "loop", "outcome", "work")
+    __slots__ = ("_woken", "about", "loop", "outcome", "work")
 
-    def __init__(self, work: Work) -> None:
-        """Wait with `work`; called on the event loop of the caller."""
+    def __init__(self, work: Work, about: About = NOTHING) -> None:
+        """Wait with `work`, which will read `about`; called on the event loop of the caller."""
         self.work = work
+        self.about = about
         self.loop = asyncio.get_running_loop()
         self.outcome = Outcome()
         self._woken: asyncio.Future[None] = self.loop.create_future()
@@ -105,9 +107,9 @@ class Jobs:
         """Return how many jobs have not ended."""
         return len(self._jobs) + self.under_way
 
-    async def do(self, work: Work) -> Any:
+    async def do(self, work: Work, about: About = NOTHING) -> Any:
         """Return what `work` returns; it is done whole when the caller is cancelled meanwhile."""
-        job = Job(work)
+        job = Job(work, about)
         self.put(job)
         return await job.ended()
 

@@ -17,6 +17,7 @@ from adapter.domain.errors import WireError
 from adapter.store.postgres_connection import Connection, UnknownOutcomeError
 from adapter.store.postgres_jobs import Job, Outcome, Work
 from adapter.store.postgres_locks import BarredError, BusyError, Kind, Locks
+from adapter.store.postgres_rows import Rows
 from adapter.store.postgres_session import Session
 from adapter.store.postgres_unit import PostgresUnit
 
@@ -43,7 +44,7 @@ class Lane:
         ]
 
     def _alone(self, session: Session, job: Job) -> Outcome | None:
-        outcome = Outcome.of(partial(session.write, job.work, barred=self._barred))
+        outcome = Outcome.of(partial(session.write, job.work, job.about, barred=self._barred))
         return self._here(job, outcome)
 
     def _here(self, job: Job, outcome: Outcome) -> Outcome | None:
@@ -65,28 +66,30 @@ class Lane:
         try:
             with session.transaction() as connection:
                 locks = Locks(connection, set(), barred=self._barred)
+                rows = Rows(connection)
+                rows.read(locks, [job.about for job in jobs])
                 if self._barred is None:
                     locks.take(Kind.LEDGER, "")
                 outcomes = []
                 for job in jobs:
-                    outcomes.append(self._one(connection, locks, job.work))
+                    outcomes.append(self._one(connection, locks, rows, job.work))
                     if locks.has_claimed or time.monotonic() > end_s:
                         break
                 connection.commit()
         except UnknownOutcomeError as error:
             refusal = WireError("NET_DOWNSTREAM_UNAVAILABLE", f"the database refuses: {error}")
             return [Outcome(error=refusal)] * len(jobs)
-        except (psycopg.Error, WireError):  # nothing is committed; alone each hears why
+        except (psycopg.Error, WireError, BusyError):  # nothing is committed; alone each hears why
             return [None] * len(jobs)
         return outcomes
 
-    def _one(self, connection: Connection, locks: Locks, work: Work) -> Outcome | None:
+    def _one(self, connection: Connection, locks: Locks, rows: Rows, work: Work) -> Outcome | None:
         """Run a unit of a group; None when it must run alone.
 
         Raises:
             psycopg.Error: the whole group is lost.
         """
-        unit = PostgresUnit(connection, locks)
+        unit = PostgresUnit(connection, locks, rows)
         locks.missed = None
 
         def checked() -> object:

@@ -7,11 +7,12 @@ holds; one that comes earlier in the order is tried, and when a rival has it the
 from its beginning, with every lock it is known to need taken in order first.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from enum import IntEnum
 from hashlib import blake2b
 
 from adapter.store.postgres_connection import Answer, Connection
+from adapter.store.postgres_writes import LOCKS
 
 _WAIT = "SELECT pg_advisory_xact_lock(number) FROM unnest(?::bigint[]) AS number"
 _TRY = "SELECT pg_try_advisory_xact_lock(?)"
@@ -77,12 +78,21 @@ class Locks:
         """The furthest in the order, perhaps still held although a savepoint was undone."""
         connection.on_flush = self._judge
 
-    def take_wanted(self) -> None:
-        """Wait for all locks that are known to be needed, in order; the first thing to do."""
-        if self.wanted:
-            numbers = [number for _, number in sorted(self.wanted)]
-            self._connection.execute(_WAIT, (numbers,))
-            self._hold(self.wanted)
+    def take_together(self, names: Iterable[tuple[Kind, str]] = ()) -> None:
+        """Wait for some locks and for all that are known to be needed, in order.
+
+        What comes before one that is held already is tried, see `take`.
+        """
+        self.wanted |= {self.key(kind, name) for kind, name in names}
+        missing = sorted(self.wanted - self.held)
+        if self._last is not None:
+            for key in missing:
+                if key < self._last:
+                    self._try(key, key[0].name)
+            missing = [key for key in missing if key > self._last]
+        if missing:
+            self._connection.execute(_WAIT, ([number for _, number in missing],))
+            self._hold(missing)
 
     def take(self, kind: Kind, name: str) -> bool:
         """Hold a lock until the transaction ends; return whether it is new.
@@ -97,15 +107,27 @@ class Locks:
         if kind is self._barred:
             self.missed = kind.name
             raise BarredError(kind.name)
-        is_beyond = self._last is None or key > self._last
-        if is_beyond:
+        if self._last is None or key > self._last:
             self._connection.execute(_WAIT, ([key[1]],))
+            self._hold({key})
         else:
-            self._tried.append((self._connection.execute(_TRY, (key[1],)), name))
-        self._hold({key})
-        if not is_beyond and self._connection.is_exact:
-            self._judge()
+            self._try(key, name)
         return True
+
+    def take_to_write(self, kind: Kind, name: str) -> None:
+        """Hold a lock on what is written and was not read; nobody waits for it, nor is told.
+
+        When a rival has it the transaction fails when it is sent, and the unit starts again.
+        """
+        key = self.key(kind, name)
+        if key in self.held:
+            return
+        if self._connection.is_exact:
+            self.take(kind, name)
+            return
+        self.wanted.add(key)
+        self._connection.put(LOCKS, key, (key[1],))
+        self._hold({key})
 
     def try_(self, kind: Kind, name: str) -> bool:
         """Hold a lock if nobody else does; return whether it is held."""
@@ -139,6 +161,12 @@ class Locks:
         """Return the number that stands for something; two with one number only wait more."""
         text = f"{self._connection.schema}|{kind.value}|{name}".encode()
         return kind, int.from_bytes(blake2b(text, digest_size=8).digest(), "big", signed=True)
+
+    def _try(self, key: Key, name: str) -> None:
+        self._tried.append((self._connection.execute(_TRY, (key[1],)), name))
+        self._hold({key})
+        if self._connection.is_exact:
+            self._judge()
 
     def _hold(self, keys: Collection[Key]) -> None:
         self.held |= frozenset(keys)

@@ -9,8 +9,9 @@ from adapter.service.records import ALL, OutboxRow, OutboxState, Share
 from adapter.store.errors import StoreError
 from adapter.store.postgres_connection import SESSION, Connection, once
 from adapter.store.postgres_locks import Kind, Locks
-from adapter.store.rows import OUTBOX_STORED, outbox_changes, outbox_from, outbox_values
-from adapter.store.sql import Rows
+from adapter.store.postgres_rows import Rows
+from adapter.store.postgres_writes import BODIES, OUTBOX, TRANSACTIONS
+from adapter.store.rows import outbox_changes, outbox_from, outbox_values
 from adapter.store.sqlite_outbox import (
     CHANGES,
     HEAD,
@@ -21,32 +22,15 @@ from adapter.store.sqlite_outbox import (
     STEP_UP,
     OutboxTable,
 )
-from adapter.store.sqlite_table import NUMBER, names, places
+from adapter.store.sqlite_table import NUMBER
 
 _LOG = logging.getLogger(__name__)
 _ROW_LOCK = " FOR UPDATE OF outbox"
-_ADD = f"""
-WITH added AS (
-    INSERT INTO outbox (id, {names(OUTBOX_STORED)}, transaction_number, ready_ms)
-    OVERRIDING SYSTEM VALUE
-    VALUES (?, {places(OUTBOX_STORED)}, ?, CASE WHEN EXISTS ({HEAD}) THEN NULL ELSE ? END)
-    RETURNING id)
-INSERT INTO outbox_body (id, body) SELECT id, ? FROM added
-"""
-_NEW_ID = "SELECT nextval('outbox_id_seq')"
-_FIND_NUMBER = f"""
-SELECT coalesce((SELECT number FROM wire_transaction WHERE transaction_id = ?),
-                -nextval('wire_transaction_number_seq')), ({_NEW_ID})
-"""
-"""The number of a transaction, below zero when it is a new one; and a new id for the outbox. It
-goes along when a transaction is locked, so that neither costs a round trip of its own."""
-_GIVE_NUMBER = """
-INSERT INTO wire_transaction (number, transaction_id) OVERRIDING SYSTEM VALUE VALUES (?, ?)
-"""
 _OF_TRANSACTION = HEAD.replace("transaction_number = ?", f"transaction_number = {NUMBER}")
 _HEAD = f"{_OF_TRANSACTION} FOR UPDATE".replace("id, state", "id, state, claimed_by")
 _CLAIMANT = "SELECT state, claimed_by FROM outbox WHERE id = ? FOR UPDATE"
 _SAVE = once(f"UPDATE outbox SET {CHANGES}, ready_ms = ? WHERE id = ?")
+_STEP_UP = STEP_UP.replace("transaction_number = ?", f"transaction_number = {NUMBER}")
 _READY = f"""
 WITH {PEERS}, share AS (SELECT * FROM unnest(?::text[], ?::bigint[]) AS share (peer, most))
 SELECT {SELECTED} FROM line CROSS JOIN LATERAL (
@@ -86,12 +70,10 @@ class LockedOutboxTable(OutboxTable):
     it locks the rows it takes and passes over those that others have, and never waits.
     """
 
-    __slots__ = ("_found", "_locks", "_new_ids", "_seen")
+    __slots__ = ("_kept", "_locks", "_seen")
     _connection: Connection
-    _found: dict[str, Rows]
-    """Numbers that were asked for, by transaction."""
-    _new_ids: dict[str, int]
-    """By transaction: drawn while it was locked, so that a line is in order of ids."""
+    _kept: Rows
+    """What is known of the other tables; it has new ids, too."""
     _locks: Locks | None
     """None in a query, which locks nothing."""
     _seen: set[int]
@@ -100,12 +82,10 @@ class LockedOutboxTable(OutboxTable):
     def enqueue(self, row: OutboxRow) -> int:
         """Queue a message, which is DUE; return its id."""
         assert row.state is OutboxState.DUE, row.state
-        number = self._number(row.transaction_id)
-        row_id = self._new_ids.pop(row.transaction_id, None)
-        if row_id is None:
-            row_id = int(self._connection.execute(_NEW_ID).fetchone()[0])
-        values = (row_id, *outbox_values(row), number, number, row.peer, row.next_ms, row.body)
-        self._connection.execute(_ADD, values)
+        self._named(row.transaction_id)
+        row_id = self._kept.new_id()
+        self._connection.put(OUTBOX, row_id, (row_id, *outbox_values(row)))
+        self._connection.put(BODIES, row_id, (row_id, row.body))
         return row_id
 
     def claim_outbox(
@@ -150,7 +130,7 @@ class LockedOutboxTable(OutboxTable):
             msg = f"there is no outbox row {row.id}"
             raise StoreError(msg)
         if other is None and row.state is not OutboxState.CLAIMED:
-            self._connection.execute(STEP_UP, (self._number(row.transaction_id), row.peer))
+            self._connection.execute(_STEP_UP, line)
         return True
 
     def is_due(self, message_id: str, action: str) -> bool:
@@ -185,27 +165,11 @@ class LockedOutboxTable(OutboxTable):
         is_claimed = state == OutboxState.CLAIMED
         return claimant is None or (is_claimed and claimant in self._connection.own_sessions)
 
-    def _number(self, transaction_id: str) -> int:
-        """Return the number of a transaction, which is locked; a new one when it has none."""
-        number = self._numbers.get(transaction_id)
-        if number is None:
-            self._lock(Kind.TRANSACTION, transaction_id)
-            found = self._found.pop(transaction_id, None) or self._find(transaction_id)
-            number, self._new_ids[transaction_id] = found.fetchone()
-            if number < 0:
-                number = -number
-                self._connection.execute(_GIVE_NUMBER, (number, transaction_id))
-            self._numbers[transaction_id] = number
-        return number
-
-    def _forget_found(self) -> None:
-        """Forget what a savepoint that was undone may have taken away."""
-        self._numbers.clear()
-        self._found.clear()
-        self._new_ids.clear()
-
-    def _find(self, transaction_id: str) -> Rows:
-        return self._connection.execute(_FIND_NUMBER, (transaction_id,))
+    def _named(self, transaction_id: str) -> None:
+        """Give a transaction a number unless it has one, before a row that bears it is written."""
+        if self._locks is not None:
+            self._locks.take_to_write(Kind.TRANSACTION, transaction_id)
+        self._connection.put(TRANSACTIONS, transaction_id, (transaction_id,))
 
     def _row(self, sql: str, key: tuple[Any, ...]) -> OutboxRow | None:
         """Return one row; in a unit nobody claims it until the end."""
@@ -222,7 +186,6 @@ class LockedOutboxTable(OutboxTable):
         return row
 
     def _lock(self, kind: Kind, name: str) -> None:
-        if self._locks is None or not self._locks.take(kind, name):
-            return
-        if kind is Kind.TRANSACTION and name not in self._numbers:
-            self._found[name] = self._find(name)
+        """Lock what is read in order to be written."""
+        if self._locks is not None:
+            self._locks.take(kind, name)

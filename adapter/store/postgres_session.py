@@ -10,6 +10,7 @@ from psycopg import errors
 
 from adapter.domain.errors import WireError
 from adapter.service.ports import UnitOfWork
+from adapter.service.records import NOTHING, About
 from adapter.store.errors import StoreError
 from adapter.store.postgres_connection import (
     Connection,
@@ -18,6 +19,7 @@ from adapter.store.postgres_connection import (
     is_too_much,
 )
 from adapter.store.postgres_locks import BusyError, Key, Kind, Locks
+from adapter.store.postgres_rows import Rows
 from adapter.store.postgres_unit import PostgresUnit
 
 T = TypeVar("T")
@@ -43,11 +45,18 @@ class Session:
         self._names = set() if names is None else names
         self._connection: Connection | None = None
 
-    def write(self, unit: Callable[[UnitOfWork], T], *, barred: Kind | None = None) -> T:
+    def write(
+        self,
+        unit: Callable[[UnitOfWork], T],
+        about: About = NOTHING,
+        *,
+        barred: Kind | None = None,
+    ) -> T:
         """Run a unit of work and return its result once it is durably committed.
 
         Args:
             unit: what to run.
+            about: what it is known to read.
             barred: what it may not lock.
 
         Raises:
@@ -62,8 +71,9 @@ class Session:
             try:
                 with self.transaction(exact=exact) as connection:
                     locks = Locks(connection, wanted, barred=barred)
-                    locks.take_wanted()
-                    result = unit(PostgresUnit(connection, locks))
+                    rows = Rows(connection)
+                    rows.read(locks, [about])
+                    result = unit(PostgresUnit(connection, locks, rows))
                     locks.check()
                     connection.commit()
                     return result
@@ -79,7 +89,7 @@ class Session:
                 if not exact and (is_bug(error) or is_too_much(error)):
                     exact = True  # so that each failure is told where it belongs
                 elif not self._may_start_again(error, was_open=was_open):
-                    raise _told(error) from error
+                    raise told(error) from error
                 why = error
         raise WireError("NET_OVERLOADED", f"the database is too busy: {why}")
 
@@ -125,7 +135,7 @@ class Session:
             except psycopg.Error as error:
                 if was_open and not self._is_open and not is_last:
                     continue  # the server was restarted since the last query
-                raise _told(error) from error
+                raise told(error) from error
         raise AssertionError
 
     @contextmanager
@@ -181,7 +191,7 @@ class Session:
         return was_open and not self._is_open  # the server was restarted, or has ended the session
 
 
-def _told(error: psycopg.Error) -> Exception:
+def told(error: psycopg.Error) -> Exception:
     """Return the error for the caller of a unit: a refusal when the database is away or full."""
     return error if is_bug(error) else _refused(error)
 

@@ -20,7 +20,7 @@ from adapter.service.siblings import Heard, News
 from adapter.store.errors import StoreError
 from adapter.store.postgres_connection import Connection
 from adapter.store.postgres_locks import Kind, Locks
-from adapter.store.postgres_session import Session
+from adapter.store.postgres_session import Session, told
 
 AGAIN_S = 0.5
 """Between two tries to listen while the server is away."""
@@ -212,8 +212,11 @@ class _Turn:
 
     def _take(self) -> bool:
         connection = self._session.enter()
-        locks = Locks(connection, set())
-        return locks.try_(Kind.TURN, self._name)
+        try:
+            return Locks(connection, set()).try_(Kind.TURN, self._name)
+        except psycopg.Error as error:  # the server went away since the last turn
+            self._session.leave()
+            raise told(error) from error
 
 
 class _Untold:

@@ -44,6 +44,11 @@ TRADE_COLUMNS = (
     *("due_ms", "version", "document"),
 )
 
+KEPT_TRADES = 512
+"""Trades that were written last; the next message of one finds it here, and decodes nothing."""
+KEPT_CHARACTERS = 16_384
+"""A longer document, as of a market with many prosumers, is decoded each time."""
+
 _TRADE = msgspec.json.Decoder(Trade, float_hook=Decimal)
 _OFFER = msgspec.json.Decoder(Offer, float_hook=Decimal)
 _OBJECT = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
@@ -54,14 +59,23 @@ _OUTBOX_KINDS = tuple(
 )
 
 
+_WRITTEN: dict[str | bytes, Trade] = {}
+"""Trades by their documents, so that what is found is what is stored, whoever wrote it."""
+
+
 def trade_document(trade: Trade) -> str:
     """Return the whole trade as a JSON document."""
-    return strict_json.encode(trade).decode()
+    document = strict_json.encode(trade).decode()
+    if len(document) <= KEPT_CHARACTERS:
+        if len(_WRITTEN) >= KEPT_TRADES:
+            _WRITTEN.clear()
+        _WRITTEN[document] = trade
+    return document
 
 
 def trade_from(document: str | bytes) -> Trade:
-    """Return the trade of a document."""
-    return _TRADE.decode(document)
+    """Return the trade of a document; nobody changes what is in it."""
+    return _WRITTEN.get(document) or _TRADE.decode(document)
 
 
 def trade_values(trade: Trade) -> Values:

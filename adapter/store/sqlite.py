@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from adapter.service.ports import UnitOfWork
+from adapter.service.records import NOTHING, About
 from adapter.store.errors import StoreError
 from adapter.store.migrate import migrate_sqlite
 from adapter.store.sqlite_connection import Connection, FileLock, open_writer
-from adapter.store.sqlite_outbox import RELEASE_CLAIMS
+from adapter.store.sqlite_outbox import RELEASE_CLAIMS, say_released
 from adapter.store.sqlite_readers import Readers
 from adapter.store.sqlite_writer import QUEUE_UNITS, Writer
 
@@ -64,16 +65,20 @@ class SqliteStore:
         """Return how many units of work wait for the writer."""
         return self._writer.waiting
 
-    async def write(self, unit: Callable[[UnitOfWork], T], *, brief: bool = False) -> T:
+    async def write(
+        self, unit: Callable[[UnitOfWork], T], *, brief: bool = False, about: About = NOTHING
+    ) -> T:
         """Run a unit of work and return its result once it is durably committed.
 
-        A brief one runs on the event loop itself. When the caller is cancelled the unit still
+        A brief one runs on the event loop itself; what it is `about` is found as it is asked for,
+        nothing is faster here. When the caller is cancelled the unit still
         runs, whole.
 
         Raises:
             WireError: NET_OVERLOADED when too many units wait, NET_DOWNSTREAM_UNAVAILABLE when
                 the database refuses. Whatever `unit` raises rolls it back and is raised here.
         """
+        del about
         return await self._writer.run(unit, is_brief=brief)
 
     async def read(self, query: Callable[[UnitOfWork], T]) -> T:
@@ -110,8 +115,9 @@ def _release_claims(connection: Connection) -> None:
     to end would cost a request its life.
     """
     connection.control("BEGIN IMMEDIATE")
-    connection.execute(RELEASE_CLAIMS)
+    count = connection.execute(RELEASE_CLAIMS).rowcount
     connection.control("COMMIT")
+    say_released(count)
 
 
 def _opened(path: Path | None) -> Connection:

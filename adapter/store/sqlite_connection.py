@@ -26,6 +26,16 @@ class Connection(sqlite3.Connection):
     Transactions themselves are driven through `control`.
     """
 
+    def __init__(self, *args: Any, **how: Any) -> None:
+        """Open the connection and know nothing yet."""
+        super().__init__(*args, **how)
+        self.known: dict[object, Any] = {}
+        """What units of work have found and is still true: for `ledger_known`."""
+        self._version = 0
+        """What SQLite calls the state of the file at the beginning of the transaction."""
+        self._known_at: int | None = None
+        """The version that `known` is of; None while it is not committed."""
+
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
         """Run a statement of the open transaction."""
         if not self.in_transaction:
@@ -40,7 +50,19 @@ class Connection(sqlite3.Connection):
 
     def control(self, sql: str) -> sqlite3.Cursor:
         """Run a statement that begins or ends a transaction, or sets a pragma."""
-        return super().execute(sql)
+        done = super().execute(sql)
+        if sql.startswith("BEGIN"):
+            self._remember()
+        elif sql == "COMMIT":
+            self._known_at = self._version
+        return done
+
+    def _remember(self) -> None:
+        """Go on knowing what was committed, unless another connection has written since then."""
+        self._version = super().execute("PRAGMA data_version").fetchone()[0]
+        if self._known_at != self._version:
+            self.known.clear()
+        self._known_at = None
 
 
 def transaction_lost(why: BaseException | None = None) -> WireError:

@@ -64,7 +64,7 @@ class KeptRows(TradeTable, OfferTable, AskedTable):
         """Return a trade by side and transaction."""
         key = (side, transaction_id)
         if key not in self._trades:
-            self._trades[key] = super().trade(side, transaction_id)
+            self._trades[key] = self._numbered_trade(side, transaction_id)
         return self._trades[key]
 
     def save_trade(self, trade: Trade) -> Trade:

@@ -4,10 +4,11 @@ The rows of one (peer, transaction) form a line, and at most one of a line is in
 head has `ready_ms`, the others have not: what holds is in the first migration, beside the table.
 """
 
+import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
+from adapter.domain.replace import replace
 from adapter.service.records import ALL, LoggedMessage, OutboxRow, OutboxState, Share
 from adapter.store.errors import StoreError
 from adapter.store.rows import (
@@ -20,6 +21,8 @@ from adapter.store.rows import (
 )
 from adapter.store.sqlite_inbox import NO_OPEN_TRADE, OURSELVES
 from adapter.store.sqlite_table import NUMBER, Table, given_id, names, places
+
+_log = logging.getLogger(__name__)
 
 SELECTED = ", ".join(
     "outbox_body.body" if column == "body" else f"outbox.{column}" for column in OUTBOX_COLUMNS
@@ -93,6 +96,12 @@ _DELETE_ATTEMPTS = "DELETE FROM attempt WHERE message_id = ? AND action = ?"
 _DELETE_ASKED = "DELETE FROM asked WHERE message_id = ? AND action = ? AND state <> 'OPEN'"
 
 _OPEN = (OutboxState.DUE, OutboxState.CLAIMED)
+
+
+def say_released(count: int) -> None:
+    """Log how many messages are due again that a killed process had claimed."""
+    if count:
+        _log.warning("a process was killed: %d messages it had claimed are due again", count)
 
 
 class OutboxTable(Table):

@@ -20,20 +20,19 @@ class Table:
     def __init__(self, connection: SqlConnection) -> None:
         """Work inside the open transaction of `connection`."""
         self._connection = connection
-        self._numbers: dict[str, int] = {}
+        self._numbers: dict[str, int | None] = {}
 
     def _number(self, transaction_id: str) -> int:
         """Return the number of a transaction, a new one when it has none.
 
         Remembered until a savepoint is rolled back, which may take the number away.
         """
-        number = self._numbers.get(transaction_id)
-        if number is None:
+        if transaction_id not in self._numbers:
             found = self._connection.execute(_NUMBER, (transaction_id,)).fetchone()
-            if found is None:
-                number = given_id(self._connection.execute(_GIVE_NUMBER, (transaction_id,)))
-            else:
-                number = int(found[0])
+            self._numbers[transaction_id] = None if found is None else int(found[0])
+        number = self._numbers[transaction_id]
+        if number is None:
+            number = given_id(self._connection.execute(_GIVE_NUMBER, (transaction_id,)))
             self._numbers[transaction_id] = number
         return number
 

@@ -1,9 +1,9 @@
 """Trades and the contracts they are about, in SQLite."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from adapter.domain.parties import Side
+from adapter.domain.replace import replace
 from adapter.domain.trade import Trade
 from adapter.service.records import signature_mark
 from adapter.store.errors import StoreError
@@ -13,7 +13,7 @@ from adapter.store.sqlite_table import NUMBER, Table, names, places
 _BEYOND = 2**62
 """More than transactions are ever counted."""
 
-INSERT = f"""
+_INSERT = f"""
 INSERT INTO trade (transaction_number, leg_number, {names(TRADE_COLUMNS)})
 VALUES (?, ?, {places(TRADE_COLUMNS)})
 ON CONFLICT (transaction_number, side) DO NOTHING
@@ -23,12 +23,17 @@ _UPDATE = f"""
 UPDATE trade SET state = ?, due_ms = ?, version = ?, document = ?
 WHERE {_KEY} AND leg_number IS ? AND contract_id IS ? AND peer = ?
 """
-UPDATE_ALL = f"""
+_UPDATE_ALL = f"""
 UPDATE trade SET leg_number = ?, contract_id = ?, peer = ?,
                  state = ?, due_ms = ?, version = ?, document = ?
 WHERE {_KEY}
 """
 _ONE = f"SELECT document FROM trade WHERE transaction_number = {NUMBER} AND side = ?"
+_NUMBERED = """
+SELECT number, document FROM wire_transaction
+LEFT JOIN trade ON trade.transaction_number = number AND trade.side = ?
+WHERE wire_transaction.transaction_id = ?
+"""
 _OF_LEG = f"SELECT document FROM trade WHERE leg_number = {NUMBER}"
 _OF_CONTRACT = """
 SELECT document FROM trade WHERE contract_id = ? AND side = ? AND peer = ?
@@ -86,11 +91,7 @@ class TradeTable(Table):
         """
         saved = replace(trade, version=trade.version + 1)
         if not self._written(saved):
-            msg = (
-                f"version {trade.version} of the {trade.side.value} trade "
-                f"{trade.transaction_id} is not the stored one: read it again"
-            )
-            raise StoreError(msg)
+            raise stale(trade)
         return saved
 
     def due_trades(self, now_ms: int, limit: int) -> Sequence[Trade]:
@@ -126,8 +127,7 @@ class TradeTable(Table):
             return
         bound = self.contract_transaction(contract_id)
         if bound != transaction_id:
-            msg = f"contract {contract_id} is bound to {bound}, not to {transaction_id}"
-            raise StoreError(msg)
+            raise bound_already(contract_id, bound, transaction_id)
 
     def contract_history(self, key: str) -> bytes | None:
         """Return the stored summary of a contract's earlier messages."""
@@ -155,19 +155,39 @@ class TradeTable(Table):
         leg_number = None if trade.leg is None else self._number(trade.leg.transaction_id)
         execute = self._connection.execute
         if version == 1:
-            return execute(INSERT, (number, leg_number, *values)).rowcount == 1
+            return execute(_INSERT, (number, leg_number, *values)).rowcount == 1
         # Most changes leave what the trade is found by: then its indexes are not rewritten.
         changes = (state, due_ms, version, document)
         key = (number, side, version - 1)
         found_by = (leg_number, contract_id, peer)
         return (
             execute(_UPDATE, (*changes, *key, *found_by)).rowcount == 1
-            or execute(UPDATE_ALL, (*found_by, *changes, *key)).rowcount == 1
+            or execute(_UPDATE_ALL, (*found_by, *changes, *key)).rowcount == 1
         )
+
+    def _numbered_trade(self, side: Side, transaction_id: str) -> Trade | None:
+        """Return a trade, and remember the number of its transaction for what is written."""
+        found = self._connection.execute(_NUMBERED, (side.value, transaction_id)).fetchone()
+        number, document = (None, None) if found is None else found
+        self._numbers[transaction_id] = number
+        return None if document is None else trade_from(document)
 
     def _trade(self, sql: str, key: tuple[str, ...]) -> Trade | None:
         found = self._connection.execute(sql, key).fetchone()
         return None if found is None else trade_from(found[0])
+
+
+def stale(trade: Trade) -> StoreError:
+    """Return the error for a trade that was saved by somebody else since it was read."""
+    return StoreError(
+        f"version {trade.version} of the {trade.side.value} trade "
+        f"{trade.transaction_id} is not the stored one: read it again"
+    )
+
+
+def bound_already(contract_id: str, bound: str | None, transaction_id: str) -> StoreError:
+    """Return the error for a contract that is bound to another transaction."""
+    return StoreError(f"contract {contract_id} is bound to {bound}, not to {transaction_id}")
 
 
 def _trades(found: Iterable[tuple[str]]) -> Sequence[Trade]:

@@ -5,9 +5,10 @@ from typing import TypeVar
 
 from adapter.service.records import LoggedMessage
 from adapter.settlement import LedgerStore
-from adapter.store.ledger_sqlite import SqliteLedger
+from adapter.store.ledger_known import KnownLedger
 from adapter.store.sqlite_connection import Connection, transaction_lost
 from adapter.store.sqlite_inbox import InboxTable
+from adapter.store.sqlite_journal_fault import JournalFaultTable
 from adapter.store.sqlite_kept import KeptRows
 from adapter.store.sqlite_outbox import OutboxTable
 from adapter.store.sqlite_roots import RootTable
@@ -25,7 +26,7 @@ AND NOT EXISTS (SELECT 1 FROM trade WHERE leg_number = ?1)
 """The number of a transaction of which nothing is left, as after a discover."""
 
 
-class SqliteUnit(InboxTable, KeptRows, OutboxTable, RootTable):
+class SqliteUnit(InboxTable, KeptRows, OutboxTable, RootTable, JournalFaultTable):
     """One unit of work or query, inside a transaction that its caller begins and ends.
 
     The methods of `service.ports.UnitOfWork`, grouped by table in the modules of the bases.
@@ -43,7 +44,7 @@ class SqliteUnit(InboxTable, KeptRows, OutboxTable, RootTable):
     def ledger(self) -> LedgerStore:
         """Return the ledger inside this transaction."""
         if self._ledger is None:
-            self._ledger = SqliteLedger(self._connection)
+            self._ledger = KnownLedger(self._connection)
         return self._ledger
 
     def run(self, work: Callable[["SqliteUnit"], T]) -> T:
@@ -91,6 +92,7 @@ def within_savepoint(connection: Connection, work: Callable[[], T]) -> T:
     except BaseException as error:
         if not connection.in_transaction:
             raise transaction_lost(error) from error
+        connection.known.clear()
         connection.execute("ROLLBACK TO step")
         connection.execute("RELEASE step")
         raise

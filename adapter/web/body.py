@@ -36,17 +36,18 @@ class DisconnectedError(Exception):
 def check_content_headers(headers: Sequence[tuple[bytes, bytes]], max_bytes: int) -> None:
     """Refuse a body of another type, an encoded one, or one that says it is too long.
 
+    Names come in lower case, as ASGI has them.
+
     Raises:
         RequestError: 413 or 415, SCH_INVALID_FORMAT.
     """
-    given = [(key.lower(), value) for key, value in headers]
-    media = [value for key, value in given if key == b"content-type"]
+    media = [value for key, value in headers if key == b"content-type"]
     if media and media != [b"application/json"]:
         _check_media(media)
-    for key, value in given:
+    for key, value in headers:
         if key == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
             raise _refusal(415, "Content-Encoding is not identity")
-    for key, value in given:
+    for key, value in headers:
         if key == b"content-length" and (
             not value.isdigit() or len(value) > 12 or int(value) > max_bytes
         ):

@@ -20,8 +20,44 @@ from adapter.web.body import RequestError
 HEAD_S = 10
 MAX_HEAD = 16 * 1_024
 """Bytes, request line included."""
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_LENGTH = b"\r\ncontent-length: "
 LINGER_S = 1
 """How long a refused client may go on sending: a reset would take the answer from it."""
+
+
+class _OneWrite:
+    """The transport as the answer to a POST sees it: its head waits for the body.
+
+    uvicorn writes the two one after the other, and each write is a call to the system. Only a head
+    that names a length waits, so what is streamed begins at once; a POST with a length has a body,
+    if an empty one.
+    """
+
+    __slots__ = ("_begun", "_head", "_transport")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._begun = False
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif not self._begun and data != _CONTINUE:
+            self._begun = True
+            if _LENGTH in data:
+                self._head = data
+                return
+        self._transport.write(data)
+
+    def close(self) -> None:
+        if self._head:  # the application failed after it had begun
+            self.write(b"")
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
@@ -61,7 +97,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().data_received(data)
         self._unparsed = 0 if self._ended else self._unparsed + len(data)
         if self._in_head and self._unparsed > MAX_HEAD:
-            self._refuse(431, f"the request head is longer than {MAX_HEAD} bytes")
+            self._refuse_head()
 
     def on_message_begin(self) -> None:
         """Start counting a head."""
@@ -74,19 +110,28 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         """Count the request line."""
         super().on_url(url)
-        self._count(len(url))
+        self._parsed += len(url)
+        if self._parsed > MAX_HEAD:
+            self._refuse_head()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Count a header field, or a trailer after the body."""
         super().on_header(name, value)
-        self._count(len(name) + len(value) + 4)
+        self._parsed += len(name) + len(value) + 4
+        if self._parsed > MAX_HEAD:
+            self._refuse_head()
 
     def on_headers_complete(self) -> None:
         """Hand the request over, if its head is within bounds."""
         self._in_head = False
         self._stop_timer()
-        if not self._refused:
-            super().on_headers_complete()
+        if self._refused:
+            return
+        before = self.cycle
+        super().on_headers_complete()
+        if self.cycle is not before and self.scope["method"] == "POST":
+            # Its task has not begun yet; all that it does with a transport is in `_OneWrite`.
+            self.cycle.transport = _OneWrite(self.transport)  # type: ignore[assignment]
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body."""
@@ -118,9 +163,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _head_is_late(self) -> None:
         self._refuse(408, f"the request head did not come within {HEAD_S} s")
 
-    def _count(self, size: int) -> None:
-        self._parsed += size
-        if self._parsed > MAX_HEAD and not self._refused:
+    def _refuse_head(self) -> None:
+        if not self._refused:
             self._refuse(431, f"the request head is longer than {MAX_HEAD} bytes")
 
     def _refuse(self, status: int, message: str) -> None:

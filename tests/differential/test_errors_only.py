@@ -1,4 +1,7 @@
-"""Rules that look for errors alone find the errors of all rules, no more, in the same order."""
+"""Rules that look for errors alone find the errors of all rules, no more, in the same order.
+
+So do those that run as a node runs them: over a message whose contract was read before.
+"""
 
 import random
 
@@ -7,6 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapter.domain.findings import Severity
+from adapter.protocol import rules
+from adapter.protocol.actions import Action
+from adapter.protocol.envelope import make_envelope
 from adapter.protocol.rules import ALL_RULES, check_message
 from adapter.protocol.schemas import Schemas
 from adapter.store.documents import load_bundle
@@ -29,6 +35,10 @@ def same_errors(terms: Message) -> int:
     everything = check_message(action, message)
     errors = tuple(one for one in everything if one.severity is Severity.ERROR)
     assert check_message(action, message, errors_only=True) == errors
+    envelope = make_envelope(message, b"{}", Action(action), (0, None))
+    read = rules.Message(action, envelope.body, view=envelope.view)
+    assert rules.check_read(read, errors_only=True) == errors
+    assert action == "on_discover" or read.contract is envelope.view
     return len(errors)
 
 

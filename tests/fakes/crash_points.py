@@ -174,6 +174,14 @@ def _pointed_sqlite(points: Points, role: str, store: SqliteStore) -> None:
 def _pointed_postgres(points: Points, role: str, connection: Any) -> None:
     _pointed_connection(points, role, connection)
     commit, begin, flush = connection.commit, connection.begin, connection.flush
+    put = connection.put
+
+    def pointed_put(target: Any, key: Any, row: Any) -> None:
+        step = _step_of(target.sql.decode())
+        if step is None:
+            put(target, key, row)
+        else:
+            points.around(role, step, lambda: put(target, key, row))
 
     def pointed_flush() -> None:
         points.around(role, "flush", flush)
@@ -194,7 +202,7 @@ def _pointed_postgres(points: Points, role: str, connection: Any) -> None:
             points.at(role, "begin.after")
 
     connection.commit, connection.begin = pointed_commit, pointed_begin
-    connection.flush = pointed_flush
+    connection.flush, connection.put = pointed_flush, pointed_put
 
 
 class PointedSigner(MessageSigner):

@@ -53,8 +53,10 @@ BAD_KEYS: Mapping[str, dict[str, Any]] = {
 """Further keys of OTHER that no node may trust, by key id: what their records say."""
 SOON = "soon"
 """A key of OTHER that ends an hour after the network was made."""
-WAIT_S = 20
+WAIT_S = 60
 """Longest wait for something that a node does by itself."""
+QUIET_S = 120
+"""Longer than a test takes: so long before it ends nothing becomes due by the clock alone."""
 LIFETIME_S = 300
 TIMERS_S = 1.2
 """A little longer than the timers of a node take to look again."""
@@ -351,9 +353,27 @@ class Live:
             "messages never stop",
         )
 
+    def quiet(self) -> None:
+        """Let happen now what the timers of the nodes would do within the next minutes.
+
+        What follows changes a row only if somebody asks for it, so `unchanged` need excuse nothing.
+        """
+        while soon := self.due_soon():
+            self.move(max(soon) - self.clock.now_ms())
+
+    def due_soon(self) -> list[int]:
+        """Return when something becomes due within `QUIET_S`, in ms."""
+        now_ms = self.clock.now_ms()
+        due = [(now_ms // EPOCH_MS + 1) * EPOCH_MS]  # the ledger is anchored
+        listed = "SELECT sort FROM ledger_lists WHERE name = 'due'"
+        due += [int(sort) for (sort,) in self.rows("grid_operator", listed)]
+        for name in NODES:
+            due += [one for (one,) in self.rows(name, "SELECT due_ms FROM trade") if one]
+        return [one for one in due if now_ms <= one < now_ms + QUIET_S * 1_000]
+
     @contextmanager
     def unchanged(self, but: tuple[str, ...] = ()) -> Iterator[None]:
-        """Demand that no row of any node changes."""
+        """Demand that no row of any node changes, for whatever reason."""
         self.settle()
         before = self.dump(but)
         yield
@@ -377,6 +397,11 @@ class Live:
         self.processes.wait_until_ready()
 
     def advance(self, milliseconds: int) -> None:
+        """Move the clock of all nodes, or a little further, to where it is quiet again."""
+        self.move(milliseconds)
+        self.quiet()
+
+    def move(self, milliseconds: int) -> None:
         """Move the clock of all nodes, and wait for what becomes due by that."""
         ahead_ms = self.clock.now_ms() - SystemClock().now_ms() + milliseconds
         fresh = self.folder.clock_file.with_suffix(".new")

@@ -56,11 +56,14 @@ def programs() -> Path:
 class PostgresServer:
     """One server; `stop` and `start` as often as a test likes, `close` at the end."""
 
-    def __init__(self, *, durable: bool = False) -> None:
+    def __init__(
+        self, *, durable: bool = False, standby_of: "PostgresServer | None" = None
+    ) -> None:
         """Make its folder and start it.
 
         Args:
             durable: with fsync, as in earnest; without, for all tests that kill no server.
+            standby_of: a server that it copies and then follows, instead of a database of its own.
         """
         self._programs = programs()
         self._folder = Path(tempfile.mkdtemp(prefix="p2p-pg-"))
@@ -75,21 +78,18 @@ class PostgresServer:
         """Schemas with the tables of a node and no rows."""
         self._process: subprocess.Popen[bytes] | None = None
         subprocess.run(
-            [
-                *(self._programs / "initdb", "--pgdata", self._folder / "data"),
-                *("--username", USER, "--auth", "trust", "--encoding", "UTF8", "--no-locale"),
-                "--no-sync",
-            ],
+            self._made_new() if standby_of is None else self._made_of(standby_of),
             check=True,
             stdout=subprocess.DEVNULL,
             **self._as,
         )
         self.start()
+        if standby_of is not None:
+            standby_of.wait_for_copies()
 
     def url(self, schema: str = "public") -> str:
         """Return the URL of a schema."""
-        options = quote(f"-csearch_path={schema}")
-        return f"postgresql://{USER}@/postgres?host={quote(str(self._folder))}&options={options}"
+        return url_of(schema, self)
 
     def fresh_url(self) -> str:
         """Return the URL of a new, empty schema."""
@@ -115,6 +115,38 @@ class PostgresServer:
     def log(self) -> str:
         """Return what the server has logged: errors of all sessions, deadlocks among them."""
         return (self._folder / "log").read_text()
+
+    @property
+    def host(self) -> str:
+        """Return where it listens, for a URL."""
+        return quote(str(self._folder), safe="")
+
+    def wait_for_copies(self) -> None:
+        """Let a commit wait from now on until the server that follows has it on its disk."""
+        self.run("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        self.run("SELECT pg_reload_conf()")
+        until = time.monotonic() + START_S
+        while not self.run("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'"):
+            assert time.monotonic() < until, "nobody follows"
+            time.sleep(0.05)
+
+    def promote(self) -> None:
+        """Let a server that follows take over; returns once it takes commits."""
+        assert self.run("SELECT pg_promote()") == [(True,)]
+
+    def _made_new(self) -> list[str | Path]:
+        return [
+            *(self._programs / "initdb", "--pgdata", self._folder / "data"),
+            *("--username", USER, "--auth", "trust", "--encoding", "UTF8", "--no-locale"),
+            "--no-sync",
+        ]
+
+    def _made_of(self, first: "PostgresServer") -> list[str | Path]:
+        return [
+            *(self._programs / "pg_basebackup", "--pgdata", self._folder / "data"),
+            *("--host", first._folder, "--username", USER, "--write-recovery-conf"),
+            *("--checkpoint", "fast", "--no-sync"),
+        ]
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
@@ -157,6 +189,14 @@ class PostgresServer:
         if self._process is not None:
             self.stop()
         shutil.rmtree(self._folder)
+
+
+def url_of(schema: str, *servers: PostgresServer) -> str:
+    """Return the URL of a schema on whichever of these servers takes commits."""
+    hosts = ",".join(server.host for server in servers)
+    which = "&target_session_attrs=read-write" if len(servers) > 1 else ""
+    options = quote(f"-csearch_path={schema}")
+    return f"postgresql://{USER}@/postgres?host={hosts}&options={options}{which}"
 
 
 @contextlib.contextmanager

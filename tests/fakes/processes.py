@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import yaml
 
 from adapter.demo.folder import (
     BPP,
@@ -31,8 +32,10 @@ from adapter.domain.instants import format_instant
 from adapter.store.audit import audit_sqlite
 from adapter.transport.node_client import NodeClient
 
-WAIT_S = 50
-"""Longest wait for a step: two rounds of the retry schedule."""
+WAIT_S = 100
+"""Longest wait for a step: a slow start of a node, and what is sent again after it."""
+TTL = "PT2M"
+"""Life of a request, so that it outlives the restart of a node on a slow machine too."""
 
 
 class Killable(Processes):
@@ -70,6 +73,7 @@ class Run:
             f"{bap.base_url}/trades?wait=0",
             json=body,
             headers={"authorization": f"Bearer {bap.application_token}"},
+            timeout=WAIT_S,
         )
         assert answer.status_code == 202, answer.text
         return str(answer.json()["transaction_id"])
@@ -109,7 +113,7 @@ class Run:
             "production_end": format_instant(window.end_ms),
         }
         headers = {"authorization": f"Bearer {bpp.application_token}"}
-        answer = httpx.post(f"{bpp.base_url}/offers", json=body, headers=headers)
+        answer = httpx.post(f"{bpp.base_url}/offers", json=body, headers=headers, timeout=WAIT_S)
         assert answer.status_code == 201, answer.text
 
     def wait_for_message(self, name: str, action: str) -> None:
@@ -151,6 +155,10 @@ class Run:
 def network(path: Path) -> Iterator[Run]:
     """Give a running network whose ledger is set up and whose seller has an offer."""
     folder = write_folder(path, new_ports())
+    for node in folder.nodes.values():
+        document = yaml.safe_load(node.config.read_text())
+        document["protocol"] = document.get("protocol", {}) | {"ttl": TTL}
+        node.config.write_text(yaml.safe_dump(document))
     with Killable() as processes:
         for node in folder.nodes.values():
             processes.start(node)

@@ -117,7 +117,7 @@ async def test_a_peer_that_never_answers_holds_up_nobody_else(tmp_path: Path) ->
 
 
 async def test_a_dead_peer_is_left_alone_for_a_while_and_then_gets_everything(
-    tmp_path: Path,
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_loopback(tmp_path) as loopback:
         other = loopback.proxies[OTHER]
@@ -139,6 +139,11 @@ async def test_a_dead_peer_is_left_alone_for_a_while_and_then_gets_everything(
         assert sorted(arrived) == sorted(transactions)
         assert len(loopback.mailbox.got) == MANY
         assert await loopback.metric(BPP, "p2ptrade_outbox_dead_letters") == 0
+    told = [one for one in caplog.messages if "in a row" in one]
+    assert [one.split(" ", 1)[1] for one in told] == [
+        f"failed {OPEN_AFTER} times in a row and is left alone",
+        f"answers again, after {tried + 1} failures in a row",
+    ]
 
 
 async def test_what_a_dead_peer_never_took_is_kept_as_a_dead_letter(tmp_path: Path) -> None:

@@ -18,6 +18,9 @@ from adapter.store.audit import audit_sqlite
 from tests.fakes.network import GRID, ROLES, Network, offer, open_network, plan
 from tests.faults.crash_child import END, START, caps_of, deliver_energy
 
+pytestmark = pytest.mark.timeout(300)
+"""A seed takes two or three seconds, and many times that where much else runs."""
+
 SEEDS = range(200 if os.environ.get("P2PTRADE_FAULTS") == "long" else 8)
 LOST, UNANSWERED, LATE, DOUBLED = 0.12, 0.12, 0.12, 0.12
 SIDES = (Side.BAP, Side.BPP, Side.GRID_OPERATOR)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.fakes.processes import check_everything_happened_once, network
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.mark.parametrize("victim", ["bap", "bpp", "grid_operator"])

@@ -10,7 +10,7 @@ import pytest
 
 from tests.fakes.processes import finish, network
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 
 def test_three_processes_trade_from_discover_to_settled_balances(tmp_path: Path) -> None:

@@ -35,3 +35,10 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """The nodes of the demo as processes, shared by the tests that need real HTTP."""
     with live_network(tmp_path_factory.mktemp("live")) as network:
         yield network
+
+
+@pytest.fixture(autouse=True)
+def quiet(request: pytest.FixtureRequest) -> None:
+    """Begin where no timer of the running network has anything to do for a while."""
+    if "live" in request.fixturenames:
+        request.getfixturevalue("live").quiet()

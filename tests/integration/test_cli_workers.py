@@ -25,7 +25,7 @@ from tests.fakes.postgres import PostgresServer
 pytestmark = pytest.mark.timeout(120)
 
 END_S = 10
-WAIT_S = 30
+WAIT_S = 50
 
 
 class Parents(Processes):

@@ -10,15 +10,17 @@ import pytest
 from adapter.bootstrap import Node
 from adapter.domain.errors import WireError
 from adapter.protocol import strict_json
+from adapter.service import head_watch
 from adapter.service.event_feed import BEGINNING, Position
 from adapter.service.head_watch import HeadWatch
 from adapter.transport.node_client import ServerEvent, server_events
-from adapter.web.contract_events import EventStream, Streams, Wanted
+from adapter.web.contract_events import STALL_S, EventStream, Streams, Wanted
 from adapter.web.ending import Ending
 from tests.fakes.command_line import p2ptrade
 from tests.fakes.web import Web, error_of, open_web
 
 URL = "/contracts/events"
+WAIT_S = 50
 
 
 @pytest.fixture
@@ -67,7 +69,7 @@ class Client:
         return [strict_json.decode_object(one.data.encode()) for one in found if one.data]
 
     async def until(self, holds: Any) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_S):
             while not holds():
                 self._news.clear()
                 await self._news.wait()
@@ -78,16 +80,19 @@ async def deposit(web: Web, number: int) -> None:
     await web.network.call("treasury", "token", "deposit", **args)
 
 
-async def test_a_stream_tells_what_there_is_and_what_happens_next(web: Web) -> None:
+async def test_a_stream_tells_what_there_is_and_what_happens_next(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(head_watch, "RECHECK_S", 600)
     client = Client(web.network.grid)
     task = client.start()
     await client.until(lambda: any(one["name"] == "Approval" for one in client.events))
     for number in range(3):
         await deposit(web, number)
-        # woken by the commit: within 10 s although nothing is asked for again and again
+        # woken by the commit: nobody looks again by himself
         await client.until(lambda n=number: client.text.count('"more-') == n + 1)
     client.leave()
-    await asyncio.wait_for(task, 5)
+    await asyncio.wait_for(task, WAIT_S)
     page = strict_json.decode_object(
         (await web.grid.get(URL, headers=web.operators["rec"])).content
     )
@@ -147,7 +152,7 @@ async def test_a_client_that_takes_nothing_is_let_go_and_nothing_piles_up(web: W
     client.takes.clear()
     for number in range(5):
         await deposit(web, number)
-    await asyncio.wait_for(task, 5)
+    await asyncio.wait_for(task, STALL_S - 5)
     assert len(client.sent) == before
     assert client.streams.open.total() == 0
 
@@ -157,7 +162,7 @@ async def test_the_end_of_the_node_ends_a_stream_at_once(web: Web) -> None:
     task = client.start()
     await client.until(lambda: client.events)
     client.ending.begin()
-    await asyncio.wait_for(task, 2)
+    await asyncio.wait_for(task, WAIT_S)
     assert client.sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import pytest
 import uvicorn
@@ -39,12 +39,62 @@ async def answer_at_once(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
+WITH_LENGTH = b"HTTP/1.1 7\r\ncontent-length: 7\r\n\r\n"
+"""A piece of a body that looks like a head."""
+
+
+def answering(length: int | None, *pieces: bytes, wait: asyncio.Event | None = None) -> Any:
+    """Return an application that answers with pieces; before the second it may wait."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        headers = [] if length is None else [(b"content-length", b"%d" % length)]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for number, piece in enumerate(pieces):
+            if wait is not None and number == 1:
+                await wait.wait()
+            more = number < len(pieces) - 1
+            await send({"type": "http.response.body", "body": piece, "more_body": more})
+
+    return app
+
+
+async def failing(scope: Any, receive: Any, send: Any) -> None:
+    """Begin an answer and fail."""
+    headers = [(b"content-length", b"9")]
+    await send({"type": "http.response.start", "status": 202, "headers": headers})
+    raise OSError
+
+
+class CountingProtocol(BoundedHttpProtocol):
+    """Keeps what it gives its transport."""
+
+    written: ClassVar[list[bytes]] = []
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(cast(Any, Recorder(transport, self.written)))
+
+
+class Recorder:
+    """A transport that notes what it writes."""
+
+    def __init__(self, transport: Any, written: list[bytes]) -> None:
+        self._transport, self._written = transport, written
+
+    def write(self, data: bytes) -> None:
+        self._written.append(data)
+        self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class Server:
     """uvicorn in this event loop."""
 
-    def __init__(self, protocol: type[BoundedHttpProtocol]) -> None:
+    def __init__(self, protocol: type[BoundedHttpProtocol], app: Any = echo) -> None:
         config = uvicorn.Config(
-            echo, http=protocol, ws="none", lifespan="off", log_config=None, port=0
+            app, http=protocol, ws="none", lifespan="off", log_config=None, port=0
         )
         self.uvicorn = uvicorn.Server(config)
         self.port = 0
@@ -114,6 +164,51 @@ async def test_a_usual_request_is_answered(server: Server) -> None:
     answer = await server.talk(head(body=b"x" * 200_000))
     assert answer.startswith(OK)
     assert answer.endswith(b"200000")
+
+
+async def test_an_answer_is_written_once() -> None:
+    CountingProtocol.written.clear()
+    async with Server(CountingProtocol) as server:
+        await server.talk(head(body=b"x" * 70))
+    [written] = CountingProtocol.written
+    assert written.startswith(OK)
+    assert written.endswith(b"\r\n\r\n70")
+
+
+@pytest.mark.parametrize("method", [b"POST", b"GET", b"HEAD"])
+async def test_a_body_in_pieces_is_written_as_it_is(method: bytes) -> None:
+    pieces = (WITH_LENGTH, WITH_LENGTH, b"", b"end")
+    async with Server(BoundedHttpProtocol, answering(2 * len(WITH_LENGTH) + 3, *pieces)) as server:
+        answer = await server.talk(head(method=method))
+    _, _, body = answer.partition(b"\r\n\r\n")
+    assert body == (b"" if method == b"HEAD" else WITH_LENGTH + WITH_LENGTH + b"end")
+
+
+async def test_an_answer_of_no_length_begins_at_once() -> None:
+    more = asyncio.Event()
+    async with Server(BoundedHttpProtocol, answering(None, b"", b"later", wait=more)) as server:
+        reader, writer = await server.open()
+        writer.write(head())
+        assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)).startswith(OK)
+        more.set()
+        assert b"later" in await asyncio.wait_for(reader.read(), 20)
+        writer.close()
+
+
+async def test_what_a_failing_application_began_is_still_written() -> None:
+    async with Server(BoundedHttpProtocol, failing) as server:
+        answer = await server.talk(head())
+    assert answer.startswith(b"HTTP/1.1 202 ")
+
+
+async def test_a_client_that_waits_for_leave_gets_it_before_the_answer(server: Server) -> None:
+    reader, writer = await server.open()
+    writer.write(head(b"Expect: 100-continue\r\n").replace(b"Length: 0", b"Length: 5"))
+    leave = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
+    assert leave == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(b"12345")
+    assert (await asyncio.wait_for(reader.read(), 20)).endswith(b"\r\n\r\n5")
+    writer.close()
 
 
 async def test_several_requests_on_one_connection_are_answered(server: Server) -> None:

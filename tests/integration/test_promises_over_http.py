@@ -322,6 +322,7 @@ def caller(live: Live, action: str, body: Any, wait: str = "", name: str = "bap"
 
 
 def test_a_caller_gets_the_ack_or_the_callback(live: Live) -> None:
+    live.offer()
     body = {"context": {"bpp_id": BPP_ID}, "message": {"intent": {}}}
     acked = caller(live, "discover", body)
     assert acked.status_code == 200

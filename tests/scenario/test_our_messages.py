@@ -11,6 +11,7 @@ from adapter.protocol import strict_json
 from adapter.protocol.actions import Action
 from adapter.protocol.rules import check_message
 from adapter.protocol.schemas import Schemas
+from adapter.service.ports import UnitOfWork
 from adapter.store.documents import load_bundle
 from tests.fakes.network import BAP, BPP, GRID, HOSTS, Network, offer, open_network, plan
 from tests.fakes.orders import init_order, reference
@@ -351,3 +352,33 @@ async def test_a_planned_trade_finds_its_offer_in_a_large_catalogue(network: Net
     trade = await network.bap.originator.wait_for_trade(transaction_id, 0)
     assert trade.state == "CONFIRMED", trade.error
     assert trade.contract_id == "contract-offer-zz"
+
+
+@pytest.mark.parametrize(
+    ("form", "is_kept"), [("plain", False), ("bound", True), ("bound_header", True)]
+)
+async def test_an_answer_keeps_the_header_of_its_request_only_to_be_bound_to_it(
+    tmp_path: Path, form: str, is_kept: bool
+) -> None:
+    """The select is answered at once, the init when the grid operator has answered."""
+    network = await open_network(tmp_path, rules={BPP: {"callback_signature": form}})
+    await network.bpp.catalogue.publish(offer())
+    transaction_id = await network.bap.originator.start_trade(plan())
+    await network.deliver()
+
+    def headers(uow: UnitOfWork) -> dict[str, tuple[str | None, str | None]]:
+        found = {}
+        for sent in uow.messages([transaction_id]):
+            row = uow.find_outbox(sent.message_id, sent.action)
+            request = Action(sent.action).request
+            if row is not None and request is not None:
+                asked = uow.inbox_row(BAP, sent.message_id, request.value, "")
+                given = None if asked is None else asked.authorization
+                found[sent.action] = row.request_authorization, given
+        return found
+
+    kept = await network.bpp.parts.store.read(headers)
+    assert {"on_select", "on_init", "on_confirm"} <= kept.keys()
+    assert all(given is not None for _, given in kept.values())
+    assert all(bound == (given if is_kept else None) for bound, given in kept.values())
+    await network.close()

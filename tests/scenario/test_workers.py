@@ -25,7 +25,7 @@ from tests.fakes.readings import submit_readings
 from tests.fakes.time import CountingIds
 
 NAMES = (BAP, BPP, GRID)
-WAIT_S = 30
+WAIT_S = 50
 
 
 class InTurn(dict[str, Node]):

@@ -73,7 +73,7 @@ async def test_a_row_that_is_changed_twice_is_read_and_written_once(sqlite: Sqli
     await sqlite.write(unit)
     words = Counter(" ".join(one.split()[:3]) for one in seen)
     assert words["INSERT INTO offer"] == words["INSERT INTO contract_history"] == 1
-    assert sum("FROM trade" in one for one in seen) == 1
+    assert sum("JOIN trade" in one for one in seen) == 1
     assert sum("FROM asked" in one for one in seen) == 1
     assert (await sqlite.read(lambda unit: unit.contract_history(KEY))) == b"2"
 

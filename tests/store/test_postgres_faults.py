@@ -30,7 +30,7 @@ BROKEN = Migration(2, "0002_broken.postgres.sql", "CREATE TABLE half (a BIGINT);
 STREAMS = 16
 ACKNOWLEDGED = 300
 """Units before the stop, and again after the start."""
-WAIT_S = 15
+WAIT_S = 50
 _FIRST_IS_THERE = "SELECT to_regclass('first') IS NOT NULL"
 
 
@@ -143,7 +143,7 @@ async def test_units_beyond_the_queue_are_refused(postgres_server: PostgresServe
 
         tasks = [asyncio.create_task(store.write(hold)) for _ in range(WRITERS + 1)]
         for _ in range(WRITERS):
-            assert await asyncio.to_thread(started.acquire, timeout=10)
+            assert await asyncio.to_thread(started.acquire, timeout=WAIT_S)
         with pytest.raises(WireError, match="wait already") as raised:
             await store.write(lambda uow: uow.mark("a"))
         assert raised.value.code == "NET_OVERLOADED"

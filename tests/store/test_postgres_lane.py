@@ -16,7 +16,7 @@ from adapter.store.postgres import PostgresStore
 from adapter.store.postgres_unit import PostgresUnit
 from tests.store.samples import offer, outbox_row
 
-WAIT_S = 10
+WAIT_S = 50
 
 
 class RefusalError(Exception):

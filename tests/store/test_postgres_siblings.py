@@ -6,11 +6,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from adapter.domain.errors import WireError
 from adapter.service.siblings import News
 from adapter.store.postgres_siblings import NEWS_BYTES, PostgresSiblings
 from tests.fakes.postgres import PostgresServer
 
-WAIT_S = 15
+WAIT_S = 50
 
 
 @pytest.fixture
@@ -121,6 +122,22 @@ async def test_one_at_a_time_has_its_turn(url: str) -> None:
         assert (its, mine) == (True, False)
     await first.stop()
     await second.stop()
+
+
+async def test_there_is_no_turn_while_the_server_is_away(durable_server: PostgresServer) -> None:
+    ours = PostgresSiblings(durable_server.fresh_url())
+    async with ours.turn("timers") as mine:
+        assert mine
+    durable_server.stop()
+    for _ in range(2):  # the session is lost, then there is none
+        with pytest.raises(WireError) as refused:
+            async with ours.turn("timers"):
+                pass
+        assert refused.value.code == "NET_DOWNSTREAM_UNAVAILABLE"
+    durable_server.start()
+    async with ours.turn("timers") as mine:
+        assert mine
+    await ours.stop()
 
 
 async def test_a_turn_ends_with_its_session(url: str, postgres_server: PostgresServer) -> None:

@@ -25,7 +25,7 @@ from tests.unit.settlement.world import EPOCH
 
 ROOT = Path(__file__).parents[2]
 ROWS = 200
-WAIT_S = 10
+WAIT_S = 50
 
 
 @pytest.fixture
@@ -98,7 +98,9 @@ async def test_two_processes_never_send_one_row_twice(url: str) -> None:
     await store.close()
 
 
-async def test_what_a_killed_process_had_claimed_is_sent_by_another(url: str) -> None:
+async def test_what_a_killed_process_had_claimed_is_sent_by_another(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
     store = PostgresStore(url)
     queued = await queue(store, 3 * BATCH)
     with workers(url, "hang", 1) as [process]:
@@ -115,6 +117,7 @@ async def test_what_a_killed_process_had_claimed_is_sent_by_another(url: str) ->
         free |= {row.id for row in await store.write(lambda uow: uow.claim_outbox(1, 9, ROWS))}
     assert free == queued - claimed
     again = PostgresStore(url)
+    assert f"{BATCH} messages it had claimed are due again" in caplog.text
     released = await again.write(lambda uow: uow.claim_outbox(1, LEASE_MS, ROWS))
     assert {row.id for row in released} == claimed
     await again.close()

@@ -76,9 +76,16 @@ def kinds(value: object) -> object:
     return str(value) if isinstance(value, Decimal) else value
 
 
+def read(sample: Trade) -> Trade:
+    """Return a trade as a process reads it that has not written it."""
+    document = rows.trade_document(sample)
+    rows._WRITTEN.clear()
+    return rows.trade_from(document)
+
+
 @given(instances(Trade))
 def test_a_trade_survives(sample: Trade) -> None:
-    found = rows.trade_from(rows.trade_document(sample))
+    found = read(sample)
     assert found == sample
     assert type(found.state) is type(sample.state)
     assert type(found.flags) is tuple
@@ -86,7 +93,7 @@ def test_a_trade_survives(sample: Trade) -> None:
 
 @given(OBJECTS)
 def test_numbers_of_an_order_stay_digit_by_digit(order: dict[str, Any]) -> None:
-    found = rows.trade_from(rows.trade_document(trade(order=order)))
+    found = read(trade(order=order))
     assert _kinds_but_whole(found.order) == _kinds_but_whole(order)
 
 
@@ -165,4 +172,24 @@ def test_a_deeply_nested_order_can_be_read_back() -> None:
     order: dict[str, Any] = {}
     for _ in range(70):
         order = {"inner": order}
-    assert rows.trade_from(rows.trade_document(trade(order=order))).order == order
+    assert read(trade(order=order)).order == order
+
+
+def test_a_trade_that_was_written_here_is_not_decoded() -> None:
+    sample = trade("written-here", order={"beckn:id": "o1"})
+    assert rows.trade_from(rows.trade_document(sample)) is sample
+
+
+def test_another_version_of_a_trade_is_another_document() -> None:
+    first, second = trade("versions", version=1), trade("versions", version=2)
+    documents = [rows.trade_document(one) for one in (first, second)]
+    assert [rows.trade_from(one) for one in documents] == [first, second]
+
+
+def test_more_trades_than_are_kept_and_longer_ones_are_read_as_well() -> None:
+    long = trade("long", order={"beckn:id": "o" * rows.KEPT_CHARACTERS})
+    documents = [rows.trade_document(long)]
+    trades = [long, *(trade(f"kept-{number}") for number in range(rows.KEPT_TRADES + 1))]
+    documents += map(rows.trade_document, trades[1:])
+    assert [rows.trade_from(document) for document in documents] == trades
+    assert len(rows._WRITTEN) <= rows.KEPT_TRADES

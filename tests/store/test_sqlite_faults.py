@@ -178,17 +178,26 @@ async def test_a_database_in_use_by_another_process_is_refused_until_that_is_kil
     await store.close()
 
 
-async def test_what_a_killed_node_had_claimed_is_due_again_at_once(tmp_path: Path) -> None:
+async def test_what_a_killed_node_had_claimed_is_due_again_at_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "node.db"
     store = SqliteStore(path)
     await store.write(lambda unit: unit.enqueue(outbox_row(next_ms=5)))
     [claimed] = await store.write(lambda unit: unit.claim_outbox(5, 60_000, 9))
     await store.close()
+    assert told_of_claims(caplog) == []
     store = SqliteStore(path)
+    assert told_of_claims(caplog) == [1]
     assert await store.read(lambda unit: unit.next_outbox_ms()) == 5
     [again] = await store.write(lambda unit: unit.claim_outbox(5, 60_000, 9))
     assert again == claimed
     await store.close()
+
+
+def told_of_claims(caplog: pytest.LogCaptureFixture) -> list[object]:
+    found = [one for one in caplog.records if "are due again" in one.getMessage()]
+    return [one.args[0] for one in found if isinstance(one.args, tuple)]
 
 
 async def test_a_forked_child_does_not_keep_the_database(tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ Source: protocol specification, sections 9, 11 and 12.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from adapter.domain.errors import AdapterError, WireError
 from adapter.domain.market import CLEARING_MS
 from adapter.domain.parties import Side
+from adapter.domain.replace import replace
 from adapter.domain.trade import Ending, OpenRequest, Trade, TradeState
 from adapter.protocol.acks import error_object
 from adapter.protocol.actions import Action

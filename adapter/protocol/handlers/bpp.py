@@ -6,13 +6,13 @@ Source: protocol specification, sections 11 and 12.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from adapter.domain.errors import WireError
 from adapter.domain.instants import SECOND_MS, DeliveryInterval, parse_instant
 from adapter.domain.offers import Offer
 from adapter.domain.parties import Side
+from adapter.domain.replace import replace
 from adapter.domain.trade import Ending, StockTaken, Trade, TradeState
 from adapter.protocol.actions import Action
 from adapter.protocol.catalogue import (

@@ -6,12 +6,12 @@ same code. Source: protocol specification, section 12 and R5 to R8.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from adapter.domain.errors import WireError
 from adapter.domain.instants import SECOND_MS
 from adapter.domain.quantities import Energy
+from adapter.domain.replace import replace
 from adapter.domain.trade import (
     Ending,
     LegState,

@@ -4,11 +4,11 @@ Source: protocol specification, section 12.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from adapter.domain.errors import WireError
 from adapter.domain.instants import SECOND_MS
+from adapter.domain.replace import replace
 from adapter.domain.trade import CascadeLeg, LegState, OpenRequest, Peer, Trade
 from adapter.protocol.actions import Action
 from adapter.protocol.contexts import CALLBACK_TTL_MS, message_context, transaction_base

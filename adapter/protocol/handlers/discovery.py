@@ -19,7 +19,7 @@ def answer_discover(trade: Trade | None, envelope: Envelope, facts: Facts) -> De
     cascades = facts.operator is not None
     is_wished = wish_of(envelope.message)
     known = (written(offer, facts.me, cascades=cascades) for offer in facts.offers)
-    found = [one.offer for one in known if is_wished(one.item, one.shown)]
+    found = [one.offer for one in known if is_wished(one.item, one.terms.shown)]
     reply = answer(open_request(envelope, facts), facts)
     pages = catalogue_pages(found, PAGE_OFFERS) or [[]]
     return Decision(

@@ -8,7 +8,6 @@ Source: protocol specification, section 12; contract specification, sections 7.3
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -25,6 +24,7 @@ from adapter.domain.intents import (
 from adapter.domain.market import cleared_energies
 from adapter.domain.parties import Side
 from adapter.domain.quantities import MICRO, UnitPrice
+from adapter.domain.replace import replace
 from adapter.domain.trade import Ending, Trade, TradeState
 from adapter.protocol.actions import Action
 from adapter.protocol.cleared import cleared_keys, filled_prosumers, meter_of

@@ -6,7 +6,6 @@ Source: protocol specification, section 12.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from adapter.domain.errors import WireError
@@ -21,6 +20,7 @@ from adapter.domain.intents import (
     Refused,
 )
 from adapter.domain.parties import Side
+from adapter.domain.replace import replace
 from adapter.domain.trade import Ending, Trade, TradeState
 from adapter.protocol.actions import Action
 from adapter.protocol.contexts import TERMS_TTL_MS, base_of

@@ -7,13 +7,13 @@ decision 0018.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from adapter.domain.errors import WireError
 from adapter.domain.instants import SECOND_MS, format_instant
 from adapter.domain.market import CLEARING_MS
 from adapter.domain.parties import Side
+from adapter.domain.replace import replace
 from adapter.domain.trade import Ending, OpenRequest, Seat, Trade, TradeState
 from adapter.protocol.actions import Action
 from adapter.protocol.cleared import meter_of

@@ -8,7 +8,6 @@ Source: contract specification, section 10; protocol specification, section 12; 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -18,6 +17,7 @@ from adapter.domain.market import CLEARING_MS
 from adapter.domain.offers import MOST_PARTICIPANTS
 from adapter.domain.parties import Side
 from adapter.domain.quantities import to_micro
+from adapter.domain.replace import replace
 from adapter.domain.trade import (
     CascadeLeg,
     Ending,

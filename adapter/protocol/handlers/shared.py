@@ -1,11 +1,11 @@
 """What the three handlers have in common."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from adapter.domain.errors import WireError
 from adapter.domain.instants import parse_instant
+from adapter.domain.replace import replace
 from adapter.domain.trade import Ending, OpenRequest, Peer, Trade, TradeState
 from adapter.protocol.acks import error_object
 from adapter.protocol.actions import Action

@@ -5,13 +5,13 @@ from typing import Any
 
 from adapter.domain.findings import Severity
 from adapter.domain.quantities import Energy
-from adapter.protocol.contract_view import Mode
+from adapter.protocol.contract_view import ORDER, Mode
 from adapter.protocol.flow_binding import HostInputs
 from adapter.protocol.flow_checks import FlowCheck, FlowChecks
 from adapter.protocol.metered import energy_or_none
 from adapter.protocol.rules.exact import Number, micro, plain, total, units
 from adapter.protocol.rules.inputs import CURRENCY_MISMATCH, other_currency
-from adapter.protocol.rules.message import ORDER, ContractCase, DeliveryCase
+from adapter.protocol.rules.message import ContractCase, DeliveryCase
 from adapter.protocol.rules.rule import Hit, Rule
 
 SETTLED = "SETTLED"

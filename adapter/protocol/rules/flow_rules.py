@@ -129,9 +129,9 @@ _CAPS = (BUYER_CAP, SELLER_CAP)
 
 def cap_total(case: ContractCase) -> Iterator[Hit]:
     """No running total is above its cap."""
+    given = case.view.inputs("GRID_OPERATOR")
     for name, total_name in _CAPS:
-        cap = case.view.input("GRID_OPERATOR", name)
-        running = case.view.input("GRID_OPERATOR", total_name)
+        cap, running = given.get(name), given.get(total_name)
         if cap is not None and running is not None and cap < running:
             path = case.view.input_path("GRID_OPERATOR", name)
             yield Hit(path, {"name": name, "cap": plain(cap), "total": plain(running)})
@@ -148,13 +148,14 @@ def cap_exceeded(case: ContractCase) -> Iterator[Hit]:
 
 def max_trade(case: ContractCase) -> Number | None:
     """Return the maximum trade in kWh; None until the operator's inputs are all known."""
-    rooms = [room for caps in _CAPS if (room := room_left(case, caps)) is not None]
-    return min(rooms) if len(rooms) == len(_CAPS) else None
+    bought, sold = room_left(case, BUYER_CAP), room_left(case, SELLER_CAP)
+    return None if bought is None or sold is None else min(bought, sold)
 
 
 def room_left(case: ContractCase, caps: tuple[str, str]) -> Number | None:
     """Return the kWh that one side may still trade; None until cap and total are known."""
-    cap, running = (case.view.input("GRID_OPERATOR", name) for name in caps)
+    given = case.view.inputs("GRID_OPERATOR")
+    cap, running = given.get(caps[0]), given.get(caps[1])
     if cap is None or running is None:
         return None
     left = difference(cap, running)

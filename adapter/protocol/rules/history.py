@@ -11,11 +11,19 @@ from types import MappingProxyType
 from typing import Any
 
 from adapter.domain.findings import Finding, Severity, document_position
-from adapter.protocol.contract_view import ContractView, Mode, RoleView, contract_of
+from adapter.domain.once import once
+from adapter.protocol.contract_view import (
+    CONTRACT,
+    ORDER,
+    ContractView,
+    Mode,
+    RoleView,
+    contract_of,
+)
 from adapter.protocol.market_view import AGENT, PROSUMER
 from adapter.protocol.metered import instant
 from adapter.protocol.rules.exact import plain
-from adapter.protocol.rules.message import CONTRACT, ORDER, is_cascaded
+from adapter.protocol.rules.message import is_cascaded
 from adapter.protocol.rules.rule import Hit, Rule
 
 NEXT_STATUSES: Mapping[str, frozenset[str]] = MappingProxyType(
@@ -110,20 +118,44 @@ class ContractHistory:
         )
 
 
+class Said:
+    """A message with a contract, as its history sees it."""
+
+    def __init__(self, action: str, body: Mapping[str, Any], view: ContractView) -> None:
+        """Take a message that has passed its schema, and its contract, which has a mode."""
+        self.action = action
+        self.body = body
+        self.view = view
+        context: Mapping[str, Any] = body.get("context") or {}
+        self.transaction = str(context.get("transaction_id"))
+        self.cascaded = is_cascaded(view, context.get("bpp_id"))
+
+    @once
+    def inputs(self) -> dict[str, dict[str, Any]]:
+        """Return the inputs of the filled roles; clearing results once they are final."""
+        return {
+            key: {
+                name: value
+                for name, value in role.inputs.items()
+                if self.view.status != "PENDING" or name not in _CLEARING
+            }
+            for key, role in _role_keys(self.view).items()
+            if role.filled
+        }
+
+
 class HistoryCase:
     """A message with a contract, and what is known of that contract."""
 
-    def __init__(
-        self, history: ContractHistory, action: str, body: Mapping[str, Any], view: ContractView
-    ) -> None:
+    def __init__(self, history: ContractHistory, said: Said) -> None:
         """Take a message of the contract that the history is about."""
         self.history = history
-        self.action = action
-        self.view = view
-        self.cascaded = is_cascaded(view, _context(body).get("bpp_id"))
-        self.inputs = _inputs_of(view)
-        self.transaction = _transaction(body)
-        self.terms = history.transactions.get(self.transaction)
+        self.action = said.action
+        self.view = said.view
+        self.cascaded = said.cascaded
+        self.inputs: Inputs = said.inputs
+        self.transaction = said.transaction
+        self.terms = history.transactions.get(said.transaction)
 
     @property
     def frozen(self) -> Inputs:
@@ -148,17 +180,18 @@ def check_history(
 
     The message has passed its schema and has a mode.
     """
-    view = None if history is None else view_of(action, body)
-    return () if history is None or view is None else check_view(history, action, body, view)
+    said = None if history is None else said_of(action, body)
+    return () if history is None or said is None else check_said(history, said)
 
 
-def check_view(
-    history: ContractHistory, action: str, body: Mapping[str, Any], view: ContractView
+def check_said(
+    history: ContractHistory, said: Said, rules: "Sequence[Rule[HistoryCase]] | None" = None
 ) -> tuple[Finding, ...]:
-    """Return what `check_history` returns, for a message of which there is a view already."""
-    case = HistoryCase(history, action, body, view)
-    hits = [(rule, hit) for rule in HISTORY_RULES for hit in rule.check(case)]
-    hits.sort(key=lambda entry: document_position(body, entry[1].path))
+    """Return what some of the rules find, all of them if none are named."""
+    case = HistoryCase(history, said)
+    rules = HISTORY_RULES if rules is None else rules
+    hits = [(rule, hit) for rule in rules for hit in rule.check(case)]
+    hits.sort(key=lambda entry: document_position(said.body, entry[1].path))
     return tuple(rule.finding(hit) for rule, hit in hits)
 
 
@@ -170,15 +203,13 @@ def record(
     A status that the stored one cannot become, and terms that would change frozen ones, are not
     taken over. A message without a contract changes nothing.
     """
-    view = view_of(action, body)
-    return history if view is None else record_view(history, action, body, view)
+    said = said_of(action, body)
+    return history if said is None else record_said(history, said)
 
 
-def record_view(
-    history: ContractHistory | None, action: str, body: Mapping[str, Any], view: ContractView
-) -> ContractHistory:
+def record_said(history: ContractHistory | None, said: Said) -> ContractHistory:
     """Return what `record` returns: `history` itself when the message says nothing new."""
-    name = _transaction(body)
+    view, name = said.view, said.transaction
     mode = _known_mode(view)
     if history is None:
         contract = view.contract
@@ -194,16 +225,15 @@ def record_view(
         )
     known = history.transactions.get(name)
     before = known or Terms({})
-    cascaded = is_cascaded(view, _context(body).get("bpp_id"))
-    inputs = _inputs_of(view)
-    if cascaded and view.mode is Mode.MARKET:
+    inputs: Inputs = said.inputs
+    if said.cascaded and view.mode is Mode.MARKET:
         # One prosumer after another, each answered with a snapshot of its own meter: only the
         # market's own inputs are the same all the time.
         inputs = {AGENT: inputs[AGENT]} if AGENT in inputs else {}
     terms = Terms(
-        _merged(before, inputs) if action not in _OPENING else before.inputs,
-        before.frozen or action == "on_init",
-        cascaded,
+        _merged(before, inputs) if said.action not in _OPENING else before.inputs,
+        before.frozen or said.action == "on_init",
+        said.cascaded,
         view.status if view.status in NEXT_STATUSES[before.status] else before.status,
     )
     if terms == known:
@@ -217,8 +247,10 @@ def record_view(
     )
 
 
-def _merged(before: Terms, inputs: Inputs) -> dict[str, dict[str, Any]]:
+def _merged(before: Terms, inputs: Inputs) -> Inputs:
     """Return the terms with new inputs; values that are frozen stay, but for clearing results."""
+    if before.frozen and all(before.inputs.get(role) == values for role, values in inputs.items()):
+        return before.inputs
     merged = {role: dict(values) for role, values in before.inputs.items()}
     for role, values in inputs.items():
         known = merged.setdefault(role, {})
@@ -235,20 +267,11 @@ def _contract(action: str, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return None if action == "on_discover" else contract_of(body)
 
 
-def view_of(action: str, body: Mapping[str, Any]) -> ContractView | None:
-    """Return the contract of an order message; None when it has none, or one without a mode."""
+def said_of(action: str, body: Mapping[str, Any]) -> Said | None:
+    """Return an order message as its history sees it; None without a contract that has a mode."""
     contract = _contract(action, body)
     view = None if contract is None else ContractView(contract, (*ORDER, CONTRACT))
-    return view if view is not None and view.mode is not None else None
-
-
-def _transaction(body: Mapping[str, Any]) -> str:
-    return str(_context(body).get("transaction_id"))
-
-
-def _context(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    context: Mapping[str, Any] = body.get("context") or {}
-    return context
+    return None if view is None or view.mode is None else Said(action, body, view)
 
 
 def _known_mode(view: ContractView) -> str | None:
@@ -264,7 +287,7 @@ def _role_keys(view: ContractView) -> dict[str, RoleView]:
     Two prosumers of one platform are told apart by their meters.
     """
     if view.role(PROSUMER) is None:
-        return {name: role for name in view.role_names if (role := view.role(name)) is not None}
+        return view.by_name
     platforms = Counter(role.filled_by for role in view.roles if role.name == PROSUMER)
     keys: dict[str, RoleView] = {}
     for role in view.roles:
@@ -275,19 +298,6 @@ def _role_keys(view: ContractView) -> dict[str, RoleView]:
                 key = f"{key}:{role.inputs.get('sourceMeterId')}"
         keys.setdefault(key, role)
     return keys
-
-
-def _inputs_of(view: ContractView) -> dict[str, dict[str, Any]]:
-    """Return the inputs of the filled roles; clearing results once they are final."""
-    return {
-        key: {
-            name: value
-            for name, value in role.inputs.items()
-            if view.status != "PENDING" or name not in _CLEARING
-        }
-        for key, role in _role_keys(view).items()
-        if role.filled
-    }
 
 
 def _same(name: str, one: Any, other: Any) -> bool:
@@ -344,6 +354,8 @@ Difference = tuple[str, tuple[str, ...], object, object]
 
 def _differences(known: Inputs, inputs: Inputs) -> Iterator[Difference]:
     for key, values in inputs.items():
+        if values == known.get(key):  # nearly always
+            continue
         for name, now in values.items():
             was = known.get(key, {}).get(name)
             if was is None or _same(name, was, now):

@@ -84,8 +84,10 @@ CURRENCY_MISMATCH = "{path} uses {currency}, contract uses {contract}"
 
 def quantity_limits(case: ContractCase) -> Iterator[Hit]:
     """The quantity lies between the seller's limits, and these leave room for one."""
-    low = case.view.input("SELLER", "minimumQuantity")
-    high = case.view.input("SELLER", "maximumQuantity")
+    seller = case.view.inputs("SELLER")
+    low, high = seller.get("minimumQuantity"), seller.get("maximumQuantity")
+    if low is None and high is None:
+        return
     quantity = case.view.input("BUYER", "contractedQuantity")
     limits = {"min": plain("" if low is None else low), "max": plain("" if high is None else high)}
     if low is not None and high is not None and low > high:

@@ -16,6 +16,8 @@ from adapter.domain.quantities import Energy
 from adapter.domain.tariff import ProfilePiece, TariffError, first_gap
 from adapter.domain.zones import find_zone
 from adapter.protocol.contract_view import (
+    CONTRACT,
+    ORDER,
     ContractView,
     Mode,
     RoleView,
@@ -35,9 +37,7 @@ from adapter.protocol.metered import (
 )
 from adapter.protocol.price_functions import zone_name
 
-ORDER: Path = ("message", "order")
 CATALOGS: Path = ("message", "catalogs")
-CONTRACT = "beckn:orderAttributes"
 ATTRIBUTE_KEYS = frozenset(
     {CONTRACT, "beckn:itemAttributes", "beckn:offerAttributes", "beckn:attributes"}
 )
@@ -62,13 +62,18 @@ class Message:
         body: Mapping[str, Any],
         schema_findings: Sequence[Finding] = (),
         time_zone: str = DEFAULT_TIME_ZONE,
+        view: ContractView | None = None,
     ) -> None:
-        """Take a decoded message, what tier 1 found in it, and the zone of this node."""
+        """Take a decoded message, what tier 1 found in it, and the zone of this node.
+
+        `view` is the contract of its order, if somebody has read that already.
+        """
         self.action = action
         self.time_zone = time_zone
         self.body = body
         self.odd_keys: list[tuple[Path, str | None]] | None = None
-        self._unclean = tuple(finding.path for finding in schema_findings)
+        self._unclean = tuple([finding.path for finding in schema_findings])
+        self._read = view
         context = body.get("context")
         self.context: Mapping[str, Any] = context if isinstance(context, dict) else {}
         self.now_text = str(self.context.get("timestamp"))
@@ -86,6 +91,8 @@ class Message:
     @once
     def contract(self) -> ContractView | None:
         """Return the contract of an order."""
+        if self._read is not None:
+            return self._read if self.is_clean(self._read.path) else None
         message = self.body.get("message")
         order = message.get("order") if isinstance(message, dict) else None
         attributes = order.get(CONTRACT) if isinstance(order, dict) else None
@@ -150,6 +157,8 @@ class Message:
     @once
     def _envelope_is_clean(self) -> bool:
         """Return whether tier 1 found nothing outside of context and attribute objects."""
+        if not self._unclean:
+            return True
         keys = [f"['{key}']" for key in ATTRIBUTE_KEYS]
         return not any(
             found.startswith("$.message") and not any(f"{key}." in f"{found}." for key in keys)
@@ -197,8 +206,8 @@ class ContractCase:
     @once
     def window(self) -> tuple[int | None, int | None]:
         """Return start and end of the trade window."""
-        start = self.view.input("BUYER", "tradeStartTime")
-        return instant(start), instant(self.view.input("BUYER", "tradeEndTime"))
+        buyer = self.view.inputs("BUYER")
+        return instant(buyer.get("tradeStartTime")), instant(buyer.get("tradeEndTime"))
 
     @once
     def interval(self) -> DeliveryInterval | None:
@@ -264,10 +273,11 @@ class ContractCase:
     @once
     def gap(self) -> TariffError | None:
         """Return what keeps the tariff from pricing the whole window, whatever is delivered."""
+        if self.view.mode is not Mode.TARIFF:
+            return None
         zone = find_zone(zone_name(self.view, self.evaluated.host))
         tariff = self.view.tariff
-        if tariff is None or self.view.mode is not Mode.TARIFF:
-            return None
+        assert tariff is not None, "it makes the mode"
         if self.interval is None or zone is None:
             return None
         contracted = self.view.input("BUYER", "contractedQuantity")

@@ -5,7 +5,7 @@ from typing import Any
 
 from adapter.domain.findings import Path, Severity
 from adapter.domain.revenue import net_positions
-from adapter.protocol.contract_view import Mode
+from adapter.protocol.contract_view import ORDER, Mode
 from adapter.protocol.flow_binding import HostInputs
 from adapter.protocol.flow_checks import FlowChecks, rounded_money
 from adapter.protocol.flows import payments
@@ -13,7 +13,7 @@ from adapter.protocol.metered import energy_or_none, instant
 from adapter.protocol.price_functions import INCLUSIVE
 from adapter.protocol.rules.exact import micro, plain, total, units
 from adapter.protocol.rules.inputs import CURRENCY_MISMATCH, other_currency
-from adapter.protocol.rules.message import ORDER, OrderCase
+from adapter.protocol.rules.message import OrderCase
 from adapter.protocol.rules.rule import FIXED_AND_TARIFF, Hit, Rule
 
 _QUOTE: Path = (*ORDER, "beckn:quote")

@@ -113,6 +113,14 @@ def test_only_objects_are_judged(body: dict[str, Any], expected: bool) -> None:
     assert is_judgeable(body) is expected
 
 
+def test_a_contract_is_read_once_and_not_out_of_a_catalogue() -> None:
+    envelope = make_envelope(p(), b"{}", Action.INIT, (NOW_MS, None))
+    assert envelope.view is not None
+    assert envelope.view is envelope.view
+    assert envelope.view.contract is envelope.contract
+    assert make_envelope(p(), b"{}", Action.ON_DISCOVER, (NOW_MS, None)).view is None
+
+
 def test_an_error_is_taken_out_of_a_callback_but_not_out_of_a_request() -> None:
     body = p() | {"error": {"code": "X", "message": "m"}}
     callback = make_envelope(body, b"{}", Action.ON_INIT, (NOW_MS, None))

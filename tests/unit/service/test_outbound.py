@@ -20,6 +20,7 @@ from adapter.service.ports import Answer, SendError, UnitOfWork
 from adapter.service.records import OutboxKind, OutboxRow, OutboxState
 from adapter.service.signing import MessageSigner
 from adapter.store.sqlite import MEMORY, SqliteStore
+from adapter.transport.http_sender import TOTAL_S
 from adapter.transport.registry_static import StaticRegistry
 from adapter.transport.verifier import SlicingVerifier
 from tests.fakes.time import FixedClock
@@ -524,6 +525,96 @@ async def test_while_the_registry_is_away_the_row_waits_without_an_attempt(
     row = await bench.send()
     assert (row.state, row.attempts, row.next_ms) == (OutboxState.DUE, 0, NOW_MS + 5_000)
     assert bench.sender.sent == []
+
+
+class SlowRegistry(StaticRegistry):
+    """A registry that lets one kind of question wait until it is told to answer."""
+
+    slow = "records"
+    goes_on: asyncio.Event
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.goes_on = asyncio.Event()
+
+    async def records(self, subscriber_id: str) -> Any:
+        if self.slow == "records":
+            await self.goes_on.wait()
+        return await super().records(subscriber_id)
+
+    async def key(self, subscriber_id: str, key_id: str) -> Any:
+        if self.slow == "key":
+            await self.goes_on.wait()
+        return await super().key(subscriber_id, key_id)
+
+
+class KeyRegistry(SlowRegistry):
+    """A registry that is slow only when it is asked who signed."""
+
+    slow = "key"
+
+
+def test_an_attempt_is_over_before_its_lease_and_leaves_the_peer_its_time() -> None:
+    # 15 s to begin and 10 s for an answer make 25 s; 5 s of 30 are for the turns around it.
+    assert outbound_module.START_WITHIN_MS + TOTAL_S * 1_000 <= outbound_module.END_WITHIN_MS
+    assert outbound_module.END_WITHIN_MS + 5_000 <= outbound_module.LEASE_MS
+
+
+async def test_a_slow_registry_ends_the_attempt_and_another_worker_sends_once(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbound_module, "END_WITHIN_MS", 50)
+    bench = make_bench(registry=SlowRegistry)
+    async with asyncio.timeout(20):
+        row = await bench.send()
+    assert (row.state, row.attempts, row.next_ms) == (OutboxState.DUE, 0, NOW_MS + 5_000)
+    assert await bench.store.read(lambda uow: uow.attempts("M", "init")) == []
+    bench.clock.advance(5)
+    slow = bench.outbound._parts.registry
+    assert isinstance(slow, SlowRegistry)
+    registry = StaticRegistry(slow._file, bench.clock)
+    other = Outbound(replace(bench.outbound._parts, registry=registry))
+    await other.drain_due()
+    slow.goes_on.set()
+    await bench.outbound.drain_due()
+    assert len(bench.sender.sent) == 1
+    assert (await bench.row(row.id)).state is OutboxState.SENT
+
+
+async def test_what_the_registry_lets_through_too_late_waits_for_another_attempt(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbound_module, "START_WITHIN_MS", 20)
+    bench = make_bench(registry=SlowRegistry)
+    slow = bench.outbound._parts.registry
+    assert isinstance(slow, SlowRegistry)
+    asyncio.get_running_loop().call_later(0.1, slow.goes_on.set)
+    row = await bench.send()
+    assert (row.state, row.attempts, row.next_ms) == (OutboxState.DUE, 0, NOW_MS + 5_000)
+    assert bench.sender.sent == []
+
+
+async def test_a_peer_that_answers_after_the_window_has_not_answered(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbound_module, "END_WITHIN_MS", 50)
+    bench.sender.before = asyncio.Event().wait
+    async with asyncio.timeout(20):
+        row = await bench.send()
+    assert (row.state, row.attempts, row.code) == (OutboxState.DUE, 1, "NET_ACK_TIMEOUT")
+    assert row.took_us is not None
+    assert row.took_us > 0
+    assert len(await bench.store.read(lambda uow: uow.attempts("M", "init"))) == 1
+
+
+async def test_an_answer_counts_although_the_registry_is_too_slow_to_check_it(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbound_module, "END_WITHIN_MS", 50)
+    bench = make_bench(registry=KeyRegistry)
+    async with asyncio.timeout(20):
+        row = await bench.send()
+    assert (row.state, row.http_status, row.ack_signature) == (OutboxState.SENT, 200, "invalid")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from adapter.service import waiters
 from adapter.service.waiters import Waiters
 
-WAIT_S = 5
+WAIT_S = 50
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import pytest
 
 from adapter.domain.errors import WireError
 from adapter.transport.registry_records import participant_from, record_from
-from adapter.transport.registry_static import RegistryFileError, StaticRegistry
+from adapter.transport.registry_static import LOOK_MS, RegistryFileError, StaticRegistry
 from tests.fakes.time import FixedClock
 
 NOW_MS = FixedClock().now_ms()
@@ -31,15 +31,21 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def registry(file: Path) -> StaticRegistry:
-    return StaticRegistry(file, FixedClock())
+def clock() -> FixedClock:
+    return FixedClock()
 
 
-def replace_file(file: Path, text: str) -> None:
-    """Put another file in its place, as an editor does."""
+@pytest.fixture
+def registry(file: Path, clock: FixedClock) -> StaticRegistry:
+    return StaticRegistry(file, clock)
+
+
+def replace_file(file: Path, text: str, clock: FixedClock, after_ms: int = LOOK_MS) -> None:
+    """Put another file in its place, as an editor does, and let time pass."""
     new = file.with_suffix(".new")
     new.write_text(text)
     new.replace(file)
+    clock.advance_ms(after_ms)
 
 
 async def test_a_record_is_read_with_all_its_fields(registry: StaticRegistry) -> None:
@@ -69,8 +75,22 @@ async def test_unknown_subscriber_and_unknown_key_are_told_apart(
     assert caught.value.code == code
 
 
-async def test_a_changed_file_counts_at_once(file: Path, registry: StaticRegistry) -> None:
-    replace_file(file, TEMPLATE.format(key=KEY, status="UNSUBSCRIBED"))
+@pytest.mark.parametrize("after_ms", [20, 60_000, -1], ids="{} ms later".format)
+async def test_a_changed_file_counts_within_20_ms_whichever_way_the_clock_went(
+    file: Path, registry: StaticRegistry, clock: FixedClock, after_ms: int
+) -> None:
+    replace_file(file, TEMPLATE.format(key=KEY, status="UNSUBSCRIBED"), clock, after_ms)
+    assert not (await registry.key("bap.buyer.example", "k1")).usable(NOW_MS)
+
+
+async def test_the_20_ms_are_counted_from_the_last_look(
+    file: Path, registry: StaticRegistry, clock: FixedClock
+) -> None:
+    clock.advance_ms(20)
+    await registry.records("bap.buyer.example")
+    replace_file(file, TEMPLATE.format(key=KEY, status="UNSUBSCRIBED"), clock, 19)
+    await registry.records("bap.buyer.example")  # not looked: this does not begin them anew
+    clock.advance_ms(1)
     assert not (await registry.key("bap.buyer.example", "k1")).usable(NOW_MS)
 
 
@@ -101,23 +121,26 @@ async def test_a_changed_file_counts_at_once(file: Path, registry: StaticRegistr
 async def test_a_broken_new_file_is_refused_and_the_old_one_stays(
     file: Path,
     registry: StaticRegistry,
+    clock: FixedClock,
     text: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    replace_file(file, text)
+    replace_file(file, text, clock)
     for _ in range(3):
+        clock.advance_ms(LOOK_MS)
         assert (await registry.key("bap.buyer.example", "k1")).usable(NOW_MS)
     assert len(caplog.records) == 1  # told once, not at every message
     with pytest.raises(RegistryFileError):
         StaticRegistry(file, FixedClock())
-    replace_file(file, TEMPLATE.format(key=KEY, status="UNSUBSCRIBED"))
+    replace_file(file, TEMPLATE.format(key=KEY, status="UNSUBSCRIBED"), clock)
     assert not (await registry.key("bap.buyer.example", "k1")).usable(NOW_MS)
 
 
 async def test_a_file_that_is_gone_leaves_the_old_records(
-    file: Path, registry: StaticRegistry
+    file: Path, registry: StaticRegistry, clock: FixedClock
 ) -> None:
     file.unlink()
+    clock.advance_ms(LOOK_MS)
     assert (await registry.key("bap.buyer.example", "k1")).key_id == "k1"
 
 
