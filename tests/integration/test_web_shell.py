@@ -10,6 +10,7 @@ import httpx
 import pytest
 from openapi_spec_validator import validate
 
+from adapter.transport.registry_static import LOOK_MS
 from adapter.web.ending import Ending
 from tests.fakes.web import Web, error_of, json_of, offer_body, open_web, purchase_body
 
@@ -157,6 +158,7 @@ async def test_a_node_that_the_registry_lists_with_another_key_is_not_ready(
     keys = [i for i, line in enumerate(lines) if "signing_public_key" in line]
     lines[keys[0]], lines[keys[1]] = lines[keys[1]], lines[keys[0]]
     file.write_text("\n".join(lines))
+    web.network.clock.advance(LOOK_MS)  # so long a changed file may be overlooked
     answer = await web.bap.get("/health/ready")
     assert answer.status_code == 503
     assert error_of(answer)["details"]["checks"]["key"] != "ok"
