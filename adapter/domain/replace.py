@@ -15,7 +15,8 @@ else:
     def replace(value: Value, /, **changes: Any) -> Value:
         """Return a dataclass value with other values in some of its fields.
 
-        One that is made without slots is copied, unless it keeps more than its fields (`once`).
+        One that is made without slots is copied, unless it keeps more than its fields (`once`) or
+        checks them (`__post_init__`).
 
         Raises:
             TypeError: it has no such field.
@@ -25,6 +26,7 @@ else:
             state is None
             or len(state) != len(value.__dataclass_fields__)
             or not changes.keys() <= state.keys()
+            or hasattr(value, "__post_init__")
         ):
             return dataclasses.replace(value, **changes)
         copy = object.__new__(type(value))

@@ -155,7 +155,8 @@ class Attempts:
     async def _run(self, course: _Course, window: Window) -> None:
         row = course.row
         course.refusal = await self._peer_refusal(row)
-        if course.refusal is not None or asyncio.get_running_loop().time() > window.start_by_s:
+        is_late = asyncio.get_running_loop().time() > window.start_by_s
+        if course.refusal is not None or is_late or self._is_expired(row):
             return
         course.sent_us = self._parts.clock.now_us()
         begun_ns = time.monotonic_ns()  # the clock may be moved meanwhile
@@ -168,6 +169,10 @@ class Attempts:
             course.took_us = (time.monotonic_ns() - begun_ns) // 1_000
         if course.answer is not None:
             course.signature = await self._answer_signature(row, course.answer, course.header)
+
+    def _is_expired(self, row: OutboxRow) -> bool:
+        """Return whether the registry took so long that the message may not go out any more."""
+        return delivery.is_late(row, self._parts.clock.now_ms())
 
     def _tried(self, course: _Course) -> Tried:
         """Return what an attempt brought that ran to its end, or as far as there was time."""

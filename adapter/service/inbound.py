@@ -121,7 +121,7 @@ class Inbound:
         if signer_id != envelope.sender.subscriber_id:
             msg = f"the signer is {signer_id}, the context says {envelope.sender.subscriber_id}"
             raise WireError("AUT_UNAUTHORIZED_ACTION", msg[:300], path="$.context")
-        self._rates.count(signer_id, message.now_ms)
+        self._rates.count(signer_id, self._parts.clock.now_ms())
         stored = await self._stored_or_refused(message, envelope)
         if stored is not None:
             return stored
@@ -236,7 +236,7 @@ class Inbound:
         if header.headers == FOUR_FIELDS and not message.action.is_callback:
             msg = "a request signs (created) (expires) digest"
             raise WireError("AUT_SIGNATURE_INVALID", msg)
-        now_ms = message.now_ms
+        now_ms = self._parts.clock.now_ms()
         check_times(header, now_ms=now_ms, skew_ms=rules.clock_skew_ms)
         references = await self._references(header, envelope)
         labels = rules.digest_labels
@@ -269,7 +269,7 @@ class Inbound:
         check_callback_url(
             envelope.bap.uri,
             records,
-            now_ms=message.now_ms,
+            now_ms=self._parts.clock.now_ms(),
             allow_http=self._parts.allow_http,
         )
 
@@ -306,7 +306,8 @@ class Inbound:
         if operator_id == self._parts.me.subscriber_id:
             return self._parts.me.as_bpp
         records = await self._parts.registry.records(operator_id)
-        record = next((one for one in records if one.usable(message.now_ms)), None)
+        now_ms = self._parts.clock.now_ms()
+        record = next((one for one in records if one.usable(now_ms)), None)
         return None if record is None else Peer(operator_id, record.url)
 
     # Stage 10

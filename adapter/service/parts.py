@@ -39,11 +39,6 @@ class PeerRules(Protocol):
         ...
 
     @property
-    def callback_signature(self) -> str:
-        """Return plain, bound or bound_header."""
-        ...
-
-    @property
     def digest_labels(self) -> Sequence[str]:
         """Return the accepted digest labels."""
         ...

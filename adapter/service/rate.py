@@ -34,4 +34,4 @@ class RateLimits:
             raise WireError("AUT_RATE_LIMITED", msg)
         if len(self._buckets) >= MAX_BUCKETS:
             self._buckets.clear()
-        self._buckets[subscriber_id] = (now_ms, tokens - 1)
+        self._buckets[subscriber_id] = (max(then_ms, now_ms), tokens - 1)

@@ -177,8 +177,8 @@ class Units:
     def _apply(self, uow: UnitOfWork, place: Place, arrival: Arrival) -> WireError | None:
         """Return the notice of an acknowledgement without callback, if there is one.
 
-        Nothing is written before the handler has decided. So only a decision that leads to other
-        ones, which may refuse in their turn, needs a savepoint.
+        Nothing is written before the handler has decided. What follows may refuse in its turn: the
+        decisions it leads to, or a database that cannot hold a text.
 
         Raises:
             WireError: the message is refused; nothing of it stays.
@@ -198,13 +198,7 @@ class Units:
                 self._note_answer(uow, envelope)
             return self._play(work, first)
 
-        return uow.savepoint(carry_out) if self._leads_on(first.decision) else carry_out()
-
-    def _leads_on(self, decision: Decision) -> bool:
-        """Return whether other decisions of this node follow in the same unit of work."""
-        me = self._parts.me.subscriber_id
-        to_ourselves = any(one.peer.subscriber_id == me for one in decision.outgoing)
-        return to_ourselves or bool(decision.intents or decision.tells)
+        return uow.savepoint(carry_out)
 
     def _note_answer(self, uow: UnitOfWork, envelope: Envelope) -> None:
         """Mark our request as answered; one whose ACK was lost need not be sent again."""
@@ -381,12 +375,11 @@ class Units:
     def _bound_to(self, work: _Work, outgoing: Outgoing) -> str | None:
         """Return the Authorization header of the request that a callback is to be bound to."""
         request, message_id = outgoing.action.request, outgoing.context["message_id"]
-        peer = outgoing.peer.subscriber_id
-        if request is None or self._parts.rules_for(peer).callback_signature == "plain":
+        if request is None:
             return None
         if work.arrival is not None and work.arrival.envelope.message_id == message_id:
             return work.arrival.authorization
-        row = work.uow.inbox_row(peer, message_id, request.value, "")
+        row = work.uow.inbox_row(outgoing.peer.subscriber_id, message_id, request.value, "")
         return None if row is None else row.authorization
 
     def _facts(self, work: _Work, side: Side, trade: Trade | None, event: Event) -> Facts:

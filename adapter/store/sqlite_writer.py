@@ -16,6 +16,7 @@ import logging
 import queue
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -34,7 +35,8 @@ _LOG = logging.getLogger(__name__)
 GROUP_UNITS = 64
 """Units per commit: the throughput hardly rises beyond, the wait of the first does."""
 BRIEF_UNITS = 32
-"""The same on the event loop, which does nothing else meanwhile; about 15 ms."""
+BRIEF_S = 0.015
+"""The same on the event loop, which does nothing else meanwhile: after that long no unit begins."""
 QUEUE_UNITS = 2_048
 """Units that may wait; a second of work, so that what is refused could not be answered soon."""
 _LOST_S = 0.1
@@ -175,11 +177,18 @@ class Writer:
             jobs, is_here = self._take(), self._turn_of is not None
             self._turn_of = None  # the thread has the commit, or the whole group
         if not is_here:
-            self._do(jobs)
-        elif _begun(self._connection) and _run_together(self._connection, jobs):
-            self._steps.put(partial(self._commit, jobs))
+            self._finish(jobs, _run_group)
+            return
+        try:
+            done = _run_together(self._connection, jobs) if _begun(self._connection) else 0
+        except sqlite3.DatabaseError:  # not even undone
+            done = 0
+        if done:
+            with self._changed:
+                self._jobs.extendleft(reversed(jobs[done:]))
+            self._steps.put(partial(self._finish, jobs[:done], _commit))
         else:
-            self._steps.put(partial(self._do, jobs))
+            self._steps.put(partial(self._finish, jobs, _run_group))
 
     def _take(self) -> Sequence[Job]:
         """Return the units of one kind that wait first; only brief ones for a loop."""
@@ -200,20 +209,16 @@ class Writer:
             step()
         self._connection.close()
 
-    def _do(self, jobs: Sequence[Job]) -> None:
-        """Run a group, whatever it holds, and commit it."""
-        _run_group(self._connection, [job for job in jobs if not job.is_query])
-        for job in jobs:
-            if job.is_query:
-                _run_query(self._connection, job)
-        self._end(jobs)
-
-    def _commit(self, jobs: Sequence[Job]) -> None:
-        """Commit what the event loop has run."""
+    def _finish(
+        self, jobs: Sequence[Job], work: Callable[[Connection, Sequence[Job]], None]
+    ) -> None:
+        """Give all units of a group their outcome; whatever goes wrong, nobody waits for ever."""
         try:
-            self._connection.control("COMMIT")
-        except sqlite3.DatabaseError as error:
-            _fail(self._connection, jobs, error)
+            work(self._connection, jobs)
+        except BaseException as error:
+            _LOG.exception("bug while writing")
+            for job in jobs:
+                job.fail(error)
         self._end(jobs)
 
     def _end(self, jobs: Sequence[Job]) -> None:
@@ -229,8 +234,8 @@ class Writer:
             try:
                 loop.call_soon_threadsafe(self._go_on, callers, loop is turn_of)
             except RuntimeError:  # the loop is closed, so nobody waits there
-                if loop is turn_of:
-                    with self._changed:
+                with self._changed:
+                    if loop is turn_of and self._turn_of is turn_of:  # nobody has taken it over
                         self._give_turn(None)
 
     def _go_on(self, callers: Sequence[Job], has_turn: bool) -> None:
@@ -263,22 +268,42 @@ def _wait_and_begin(connection: Connection) -> None:
         connection.control("PRAGMA busy_timeout = 0")
 
 
-def _run_together(connection: Connection, jobs: Sequence[Job]) -> bool:
-    """Run units in the open transaction; False when one must be undone, then all of them are.
+def _run_together(connection: Connection, jobs: Sequence[Job]) -> int:
+    """Run units in the open transaction until BRIEF_S has passed; return how many.
 
-    Nearly no unit raises, and one that does has mostly written nothing: so savepoints can wait.
+    None when one must be undone: then all of them are. Nearly no unit raises, and one that does
+    has mostly written nothing, so savepoints can wait.
     """
-    for job in jobs:
+    end_s = time.monotonic() + BRIEF_S
+    for number, job in enumerate(jobs, start=1):
         changes = connection.total_changes
         job.run(connection)
         if job.error is not None and connection.total_changes != changes:
-            _roll_back(connection)
-            return False
-    return connection.in_transaction
+            break
+        if time.monotonic() > end_s or number == len(jobs):
+            return number if connection.in_transaction else 0
+    _roll_back(connection)
+    return 0
+
+
+def _commit(connection: Connection, jobs: Sequence[Job]) -> None:
+    """Commit what the event loop has run."""
+    try:
+        connection.control("COMMIT")
+    except sqlite3.DatabaseError as error:
+        _fail(connection, jobs, error)
 
 
 def _run_group(connection: Connection, jobs: Sequence[Job]) -> None:
-    """Run units in one transaction, each in a savepoint; afterwards each has its outcome."""
+    """Run a group, whatever it holds; afterwards each unit has its outcome."""
+    _run_apart(connection, [job for job in jobs if not job.is_query])
+    for job in jobs:
+        if job.is_query:
+            _run_query(connection, job)
+
+
+def _run_apart(connection: Connection, jobs: Sequence[Job]) -> None:
+    """Run units in one transaction, each in a savepoint."""
     if not jobs:
         return
     try:

@@ -73,8 +73,14 @@ class StaticRegistry:
         raise WireError(code, "the registry does not know the key of the signer")
 
     async def refreshed_key(self, subscriber_id: str, key_id: str) -> Participant | None:
-        """Return None: what `key` gives is never older than the file."""
-        return None
+        """Return the record as the file has it now; None when it has not changed.
+
+        Raises:
+            WireError: AUT_SUBSCRIBER_NOT_FOUND, AUT_KEY_NOT_FOUND.
+        """
+        before = self._stamp
+        self._refresh()
+        return None if self._stamp == before else await self.key(subscriber_id, key_id)
 
     async def records(self, subscriber_id: str) -> Sequence[Participant]:
         """Return all records of a subscriber, usable and newest first."""

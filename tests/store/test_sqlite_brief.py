@@ -1,6 +1,7 @@
 """Brief units, which the event loop runs itself: groups with the others, failures, the end."""
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from adapter.domain.errors import WireError
 from adapter.service.ports import UnitOfWork
+from adapter.store import sqlite_writer
 from adapter.store.sqlite import SqliteStore
 from adapter.store.sqlite_unit import SqliteUnit
 from adapter.store.sqlite_writer import BRIEF_UNITS
@@ -45,6 +47,16 @@ async def test_a_group_is_bounded(sqlite: SqliteStore) -> None:
     statements = await traced(sqlite)
     await brief(sqlite, *[enqueue] * (2 * BRIEF_UNITS + 1))
     assert statements.count("COMMIT") == 3
+
+
+async def test_a_group_ends_when_its_time_is_over(
+    sqlite: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statements = await traced(sqlite)
+    monkeypatch.setattr(sqlite_writer, "BRIEF_S", 0)
+    row_ids = await brief(sqlite, *[enqueue] * 5)
+    assert row_ids == sorted(row_ids)
+    assert statements.count("COMMIT") == 5
 
 
 async def test_brief_and_long_units_keep_their_order(sqlite: SqliteStore) -> None:
@@ -138,14 +150,8 @@ async def test_what_waits_is_done_before_the_end(tmp_path: Path) -> None:
 
 def test_a_loop_that_ends_with_the_turn_stops_nobody(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "node.db")
-    abandoned = asyncio.new_event_loop()
-    writing = store.write(enqueue, brief=True)
-    task = abandoned.create_task(writing)
-    abandoned.call_soon(abandoned.stop)
-    abandoned.run_forever()  # the unit waits, its turn is still to come
-    assert store.waiting == 1
-    task.cancel()
-    abandoned.close()
+    _abandon(asyncio.new_event_loop(), store)
+    assert store.waiting == 1  # its turn is still to come
 
     async def go_on() -> list[Any]:
         found = await brief(store, enqueue, enqueue)
@@ -153,6 +159,58 @@ def test_a_loop_that_ends_with_the_turn_stops_nobody(tmp_path: Path) -> None:
         return found
 
     assert asyncio.run(go_on()) == [2, 3]  # the unit that was abandoned ran whole, before them
+
+
+async def test_a_turn_that_an_ended_loop_had_is_taken_over_once(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "node.db")
+    abandoned, here = asyncio.new_event_loop(), asyncio.get_running_loop()
+    taken_over: list[asyncio.Task[Any]] = []
+
+    def take_over(*_: Any) -> None:
+        """Let somebody else write between the turn and the news that nobody will take it."""
+        if not taken_over:
+            asyncio.run_coroutine_threadsafe(begin(), here).result(10)
+        message = "Event loop is closed"
+        raise RuntimeError(message)
+
+    async def begin() -> None:
+        taken_over.append(asyncio.create_task(store.write(enqueue, brief=True)))
+        await asyncio.sleep(0.1)
+
+    async with held(store):
+        await asyncio.to_thread(_abandon, abandoned, store)
+        abandoned.call_soon_threadsafe = take_over  # type: ignore[method-assign, assignment]
+    while not taken_over:
+        await asyncio.sleep(0.01)
+    assert await taken_over[0] == 2
+    assert await brief(store, enqueue) == [3]
+    assert await store.write(enqueue) == 4
+    await store.close()
+
+
+def _abandon(loop: asyncio.AbstractEventLoop, store: SqliteStore) -> None:
+    """Let a unit wait whose loop is closed."""
+    task = loop.create_task(store.write(enqueue, brief=True))
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    task.cancel()
+    loop.close()
+
+
+@pytest.mark.parametrize("is_brief", [True, False])
+async def test_nobody_waits_for_a_connection_that_is_gone(
+    tmp_path: Path, *, is_brief: bool
+) -> None:
+    store = SqliteStore(tmp_path / "node.db")
+
+    def closes(unit: UnitOfWork) -> None:
+        assert isinstance(unit, SqliteUnit)
+        unit._connection.close()
+
+    for unit in (closes, enqueue):
+        with pytest.raises((WireError, sqlite3.ProgrammingError)):
+            await asyncio.wait_for(store.write(unit, brief=is_brief), 30)
+    await asyncio.wait_for(store.close(), 30)
 
 
 def test_the_end_runs_what_an_ended_loop_has_left(tmp_path: Path) -> None:

@@ -594,6 +594,23 @@ async def test_what_the_registry_lets_through_too_late_waits_for_another_attempt
     assert bench.sender.sent == []
 
 
+async def test_a_message_that_expires_while_the_registry_is_asked_is_not_sent(
+    make_bench: MakeBench,
+) -> None:
+    bench = make_bench(registry=SlowRegistry)
+    slow = bench.outbound._parts.registry
+    assert isinstance(slow, SlowRegistry)
+
+    def goes_on() -> None:
+        bench.clock.advance(10)
+        slow.goes_on.set()
+
+    asyncio.get_running_loop().call_later(0.1, goes_on)
+    row = await bench.send(expires_ms=NOW_MS + 5_000)
+    assert (row.state, row.attempts) == (OutboxState.DEAD, 0)
+    assert bench.sender.sent == []
+
+
 async def test_a_peer_that_answers_after_the_window_has_not_answered(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

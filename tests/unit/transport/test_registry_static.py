@@ -12,6 +12,7 @@ from tests.fakes.time import FixedClock
 NOW_MS = FixedClock().now_ms()
 
 KEY = "awGPjRK6i/Vg/lWr+0xObclVxlwZXvTjWYtlu6NeOHk="
+OTHER_KEY = "iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w="
 TEMPLATE = """participants:
   - {{subscriber_id: bap.buyer.example, key_id: k1, type: BAP, domain: energy-trade,
      url: "http://127.0.0.1:8101/bap/receiver", signing_public_key: "{key}",
@@ -134,6 +135,17 @@ async def test_a_broken_new_file_is_refused_and_the_old_one_stays(
         StaticRegistry(file, FixedClock())
     replace_file(file, TEMPLATE.format(key=KEY, status="UNSUBSCRIBED"), clock)
     assert not (await registry.key("bap.buyer.example", "k1")).usable(NOW_MS)
+
+
+async def test_a_key_that_did_not_hold_is_looked_for_in_the_file_as_it_is_now(
+    file: Path, registry: StaticRegistry, clock: FixedClock
+) -> None:
+    assert await registry.refreshed_key("bap.buyer.example", "k1") is None  # nothing has changed
+    replace_file(file, TEMPLATE.format(key=OTHER_KEY, status="SUBSCRIBED"), clock, after_ms=0)
+    assert (await registry.key("bap.buyer.example", "k1")).signing_public_key == KEY
+    fresh = await registry.refreshed_key("bap.buyer.example", "k1")
+    assert fresh is not None
+    assert fresh.signing_public_key == OTHER_KEY
 
 
 async def test_a_file_that_is_gone_leaves_the_old_records(
