@@ -38,6 +38,7 @@ OURS, NAIVE = 1_024, 192
 CALM_PER_S = 400
 """Messages per second that are offered where the wait of each counts, not how many there are."""
 MANY = f"{TRADES:,} stored trades"
+BARE, BARE_PG = "SQLite, as bare as the naive node", "PostgreSQL, as bare"
 CRYPTOGRAPHY = "50.0.2"
 LARGE = os.environ.get("BENCH_LARGE")
 """Anything: also a database with a million trades, which takes minutes to fill; or the path of one
@@ -177,6 +178,8 @@ def run(rounds: int) -> dict[str, Any]:
             ends.enter_context(_ours(folder, "SQLite", offers)),
             ends.enter_context(_ours(folder, "SQLite, one by one", offers, "--one-by-one")),
             ends.enter_context(_ours(folder, "without a store", offers, "--no-store")),
+            ends.enter_context(_ours(folder, BARE, offers, "--bare")),
+            ends.enter_context(_ours(folder, BARE_PG, offers, "--bare", url=server.fresh_url())),
             ends.enter_context(_ours(folder, "PostgreSQL", offers, url=server.fresh_url())),
             *ends.enter_context(_naive(folder, packages, server.fresh_url())),
         ]
@@ -203,6 +206,8 @@ def run(rounds: int) -> dict[str, Any]:
         ("PostgreSQL", "PostgreSQL", "naive PostgreSQL"),
         ("SQLite, group commit against one commit per unit", "SQLite", "SQLite, one by one"),
         ("without a store", "without a store", "naive SQLite"),
+        ("SQLite, like for like: no rules, no trade, no callback", BARE, "naive SQLite"),
+        ("PostgreSQL, like for like", BARE_PG, "naive PostgreSQL"),
     ]
     if LARGE:
         pairs.append((f"{MANY} against a new database", MANY, "SQLite"))

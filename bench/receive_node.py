@@ -17,10 +17,13 @@ import uvloop
 from adapter.bootstrap import Node, Ports, build_node
 from adapter.cli.logs import set_up_logs
 from adapter.cli.serve import BACKLOG, KEEP_ALIVE_S, NodeServer
-from adapter.protocol.acks import MessageIds, ack
+from adapter.protocol.acks import Acknowledgement, MessageIds, ack
+from adapter.protocol.envelope import Envelope
+from adapter.service.inbound import check_findings
+from adapter.service.placing import stored_answer, variant_of
 from adapter.service.ports import Answer, UnitOfWork
 from adapter.service.records import NOTHING, About
-from adapter.service.unit import Taken
+from adapter.service.unit import Arrival, Taken, _inbox_row
 from adapter.settings import load_settings
 from adapter.store import sqlite_writer
 from adapter.web.app import create_app
@@ -71,6 +74,7 @@ def main() -> None:
     parser.add_argument("--offers", type=int, default=0, help="offers to publish first")
     parser.add_argument("--one-by-one", action="store_true", help="a commit for each unit")
     parser.add_argument("--no-store", action="store_true")
+    parser.add_argument("--bare", action="store_true", help="no rules, no trade, no callback")
     options = parser.parse_args()
     if options.one_by_one:
         sqlite_writer.GROUP_UNITS = 1
@@ -86,6 +90,8 @@ async def _serve(options: argparse.Namespace) -> None:
     await _publish(node, options.offers)
     if options.no_store:
         object.__setattr__(node.parts, "store", NoStore())
+    if options.bare:
+        _strip(node)
     ending = Ending()
     config = uvicorn.Config(
         create_app(node, ending),
@@ -102,6 +108,26 @@ async def _serve(options: argparse.Namespace) -> None:
         timeout_keep_alive=KEEP_ALIVE_S,
     )
     await NodeServer(config, ending).serve()
+
+
+def _strip(node: Node) -> None:
+    """Leave of a node what the naive one does: signature, times, schema, message stored, answer."""
+    inbound: Any = node.inbound
+
+    def check(envelope: Envelope, _rules: object) -> None:
+        check_findings(node.parts.schemas.check(envelope.action.value, envelope.body))
+
+    def take(uow: UnitOfWork, arrival: Arrival) -> Taken:
+        envelope = arrival.envelope
+        known = stored_answer(uow, envelope, variant_of(envelope))
+        if known is not None:
+            return Taken(Acknowledgement(known.http_status, known.reply), envelope.transaction_id)
+        answer = ack(arrival.ack_profile, MessageIds(envelope.message_id, envelope.transaction_id))
+        uow.add_inbox_row(_inbox_row(arrival, answer, None))
+        return Taken(answer, envelope.transaction_id)
+
+    inbound._check_content = check
+    inbound._units.take = take
 
 
 async def _publish(node: Node, offers: int) -> None:

@@ -23,12 +23,14 @@ PAGE = 500
 PAUSE_S = 0.05
 """Between two pages, so that a long journal does not slow the node that starts."""
 EVERY_S = 3_600
+POLL_S = 5.0
+"""Until what failed is tried again: the store is away or overloaded, usually for a moment."""
 
 _log = logging.getLogger(__name__)
 
 
 class JournalWatch:
-    """One walk at the start and one every hour.
+    """One walk at the start and one every hour; what an error ends is soon tried again.
 
     What one process of a node finds is kept in the store, and the others are told: they settle
     nothing either. After a repair the first walk of a process that is started again takes it back.
@@ -40,6 +42,7 @@ class JournalWatch:
         self._siblings = siblings
         self._stopping = asyncio.Event()
         self._news = asyncio.Event()
+        self._looking = asyncio.Lock()
         self.fault: str | None = None
         """What is broken, naming the entry; None while nothing was found."""
         self._unkept: str | None = None
@@ -69,17 +72,25 @@ class JournalWatch:
         """Take over what any process of the node has found.
 
         Raises:
-            WireError: NET_DOWNSTREAM_UNAVAILABLE, the store is away; what was found here stays.
+            WireError: NET_DOWNSTREAM_UNAVAILABLE, the store is away, or NET_OVERLOADED; what was
+                found here stays.
         """
-        await self._keep()
-        fault = await self._store.read(lambda uow: uow.journal_fault())
-        if fault is not None and self.fault is None:
-            _log.error("the journal was found damaged, nothing is settled: %s", fault)
-        self.fault = fault
+        async with self._looking:  # an older answer must not replace a newer one
+            await self._keep()
+            fault = await self._store.read(lambda uow: uow.journal_fault())
+            if fault is not None and self.fault is None:
+                _log.error("the journal was found damaged, nothing is settled: %s", fault)
+            self.fault = self._unkept if fault is None else fault  # found since it was read
 
     async def walk(self) -> None:
-        """Check the chain from the first entry to the last one there is."""
-        known = await self._store.read(lambda uow: uow.journal_fault())
+        """Check the chain from the first entry to the last one there is.
+
+        Raises:
+            WireError: as `look`; the walk is still to be done. A finding that cannot be kept is
+                none: `run` tries that again.
+        """
+        await self.look()
+        known = self.fault
         seq, link = -1, NO_PREVIOUS
         while not self._stopping.is_set():
             page = await self._page(seq)
@@ -104,29 +115,34 @@ class JournalWatch:
             raise WireError("NET_DOWNSTREAM_UNAVAILABLE", msg)
 
     async def _walks(self) -> None:
-        is_first = True  # which walks a damaged journal too: it may have been repaired
+        is_due = True  # the first one on a damaged journal too: it may have been repaired
         while not self._stopping.is_set():
-            if is_first or self.fault is None:
-                await self._guarded(self.walk)
-            is_first = False
-            await self._rest(EVERY_S)
+            if is_due or self.fault is None:
+                is_due = not await self._guarded(self.walk)
+            await self._rest(POLL_S if is_due else EVERY_S)
 
     async def _listen(self) -> None:
         while not self._stopping.is_set():
             await self._news.wait()
             self._news.clear()
-            await self._guarded(self.look)
+            if not await self._guarded(self.look):
+                self._news.set()
+                await self._rest(POLL_S)
 
-    async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def _guarded(self, work: Callable[[], Awaitable[None]]) -> bool:
+        """Return whether it was done to its end."""
         try:
             await work()
         except AdapterError as error:
-            _log.warning("the journal cannot be read", extra={"code": error.code})
+            _log.warning("the journal cannot be watched", extra={"code": error.code})
+            return False
+        return True
 
     async def _is_damaged(self, fault: str) -> None:
         self.fault = self._unkept = fault  # at once, even if it cannot be kept
         _log.error("the journal is damaged, nothing is settled: %s", fault)
-        await self._keep()
+        if not await self._guarded(self.look):
+            self._news.set()
 
     async def _keep(self) -> None:
         fault = self._unkept
@@ -139,9 +155,11 @@ class JournalWatch:
         """Take back what was known to be broken when the walk began."""
         if known is None:
             return
-        await self._store.write(lambda uow: uow.drop_journal_fault(known))
+        try:
+            await self._store.write(lambda uow: uow.drop_journal_fault(known))
+        finally:
+            self._siblings.tell(JOURNAL)  # it may be committed even so, with the answer lost
         _log.warning("the journal is whole again, it was damaged: %s", known)
-        self._siblings.tell(JOURNAL)
         await self.look()
 
     async def _page(self, after: int) -> Sequence[Entry]:

@@ -63,6 +63,7 @@ class Lane:
         refusal is told before the commit: it may rest on what another unit of the group wrote.
         """
         end_s = time.monotonic() + GROUP_S
+        outcomes: list[Outcome | None] = []
         try:
             with session.transaction() as connection:
                 locks = Locks(connection, set(), barred=self._barred)
@@ -70,7 +71,6 @@ class Lane:
                 rows.read(locks, [job.about for job in jobs])
                 if self._barred is None:
                     locks.take(Kind.LEDGER, "")
-                outcomes = []
                 for job in jobs:
                     outcomes.append(self._one(connection, locks, rows, job.work))
                     if locks.has_claimed or time.monotonic() > end_s:
@@ -78,7 +78,7 @@ class Lane:
                 connection.commit()
         except UnknownOutcomeError as error:
             refusal = WireError("NET_DOWNSTREAM_UNAVAILABLE", f"the database refuses: {error}")
-            return [Outcome(error=refusal)] * len(jobs)
+            return [Outcome(error=refusal)] * len(outcomes)  # the others did not begin
         except (psycopg.Error, WireError, BusyError):  # nothing is committed; alone each hears why
             return [None] * len(jobs)
         return outcomes

@@ -81,13 +81,14 @@ class Locks:
     def take_together(self, names: Iterable[tuple[Kind, str]] = ()) -> None:
         """Wait for some locks and for all that are known to be needed, in order.
 
-        What comes before one that is held already is tried, see `take`.
+        What comes before one that is held already is tried, see `take`; so is the furthest one,
+        which was perhaps given back.
         """
         self.wanted |= {self.key(kind, name) for kind, name in names}
         missing = sorted(self.wanted - self.held)
         if self._last is not None:
             for key in missing:
-                if key < self._last:
+                if key <= self._last:
                     self._try(key, key[0].name)
             missing = [key for key in missing if key > self._last]
         if missing:

@@ -216,7 +216,9 @@ class Rows:
         locks.take_together(_locked(abouts))
         asked = []
         for look in _LOOKS:
-            keys = dict.fromkeys(key for about in abouts for key in look.keys(about))
+            keys = dict.fromkeys(
+                key for about in abouts for key in look.keys(about) if _is_storable(key)
+            )
             if keys:
                 answer = self._connection.find(look.sql, look.columns.arrays([*keys]))
                 asked.append((look, keys, answer))
@@ -226,6 +228,15 @@ class Rows:
         for look, keys, answer in asked:
             self._seen |= {place: None for key in keys for place in look.places(key)}
             self._seen |= dict(map(look.found, answer))
+
+
+def _is_storable(key: Iterable[str]) -> bool:
+    """Return whether a row can have that key.
+
+    PostgreSQL holds no NUL, and a peer may send one. It is not looked for, so that the unit that
+    meets it is refused alone, and those that are read for together with it are not.
+    """
+    return not any("\0" in text for text in key)
 
 
 def _locked(abouts: Sequence[About]) -> Iterator[tuple[Kind, str]]:

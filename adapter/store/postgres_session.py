@@ -101,6 +101,7 @@ class Session:
             exact: each statement is sent at once, see `Connection`.
 
         Raises:
+            UnknownOutcomeError: of the commit.
             psycopg.Error: what a statement has failed with, whatever was made of it since.
             WireError: NET_DOWNSTREAM_UNAVAILABLE, no connection.
         """
@@ -108,6 +109,8 @@ class Session:
         try:
             connection.begin("READ COMMITTED", exact=exact)
             yield connection
+        except UnknownOutcomeError:
+            raise  # its cause is the fault, and says less
         except Exception as error:
             if connection.fault is not None and connection.fault is not error:
                 raise connection.fault from error

@@ -1,10 +1,14 @@
 """A node whose journal somebody changed settles nothing more, and says why."""
 
 import asyncio
+import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import psycopg
 import pytest
@@ -12,7 +16,10 @@ import pytest
 from adapter.bootstrap import Ports, build_node
 from adapter.domain.errors import WireError
 from adapter.domain.parties import Side
+from adapter.service import journal_watch
 from adapter.service.journal_watch import JournalWatch
+from adapter.service.ports import Store, UnitOfWork
+from adapter.service.siblings import JOURNAL, Alone
 from adapter.settings import load_settings
 from adapter.settlement import Entry, parse_command
 from adapter.store.postgres_siblings import PostgresSiblings
@@ -126,19 +133,180 @@ async def test_what_cannot_be_kept_stays_known_here_and_is_kept_later(
     store, watch = network.grid.parts.store, network.grid.journal
     with monkeypatch.context() as patched:
         patched.setattr(store, "write", no_room)
-        for attempt in (watch.walk, watch.look):
-            with pytest.raises(WireError, match="no room"):
-                await attempt()
+        await watch.walk()
+        with pytest.raises(WireError, match="no room"):
+            await watch.look()
         assert (watch.fault or "").startswith(f"entry {AT}: ")
     assert await store.read(lambda uow: uow.journal_fault()) is None
     await watch.look()
     assert await store.read(lambda uow: uow.journal_fault()) == watch.fault is not None
 
 
-async def no_room(unit: object) -> None:
+async def no_room(unit: object) -> NoReturn:
     del unit
     msg = "no room"
     raise WireError("NET_DOWNSTREAM_UNAVAILABLE", msg)
+
+
+# Errors that pass
+
+
+@dataclass
+class Failing:
+    """Lets one unit of work on a store fail: the one after `left` more."""
+
+    store: Store
+    left: int
+    is_done: bool = False
+    """It fails after its commit, as when the answer is lost."""
+
+    def lay_on(self, monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+        for name in names:
+            monkeypatch.setattr(self.store, name, partial(self._work, getattr(self.store, name)))
+
+    async def _work(self, really: Callable[[object], Awaitable[object]], unit: object) -> object:
+        self.left -= 1
+        if self.left != -1:
+            return await really(unit)
+        if self.is_done:
+            await really(unit)
+        await no_room(unit)
+
+
+class Told(Alone):
+    """Other processes, of which we only know what they were told."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def tell(self, transaction_id: str, *, is_help_wanted: bool = False) -> None:
+        self.heard.append(transaction_id)
+
+
+@contextlib.asynccontextmanager
+async def running(watch: JournalWatch) -> AsyncIterator[None]:
+    task = asyncio.create_task(watch.run())
+    try:
+        yield
+    finally:
+        watch.stop()
+        await asyncio.wait_for(task, WAIT_S)
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try again at once what failed."""
+    monkeypatch.setattr(journal_watch, "POLL_S", 0.01)
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize(
+    ("before", "is_done"),
+    [
+        pytest.param(0, False, id="what is known"),
+        pytest.param(1, False, id="a page"),
+        pytest.param(2, False, id="the end"),
+        pytest.param(3, False, id="taking it back"),
+        pytest.param(3, True, id="the answer that it is taken back"),
+        pytest.param(4, False, id="the look after that"),
+    ],
+)
+async def test_an_error_that_passes_in_the_first_walk_after_a_repair_leaves_nothing_closed(
+    before: int, is_done: bool, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay_hands(network, flip)
+    await network.grid.journal.walk()
+    lay_hands(network, flip)  # the same bit once more
+    store, others = network.grid.parts.store, Told()
+    again = JournalWatch(store, others)
+    await again.look()
+    assert (again.fault or "").startswith(f"entry {AT}: ")
+    failing = Failing(store, before, is_done)
+    failing.lay_on(monkeypatch, "read", "write")
+    async with running(again):
+        await until(lambda: failing.left < 0 and again.fault is None)
+    assert await store.read(lambda uow: uow.journal_fault()) is None
+    assert set(others.heard) == {JOURNAL}
+
+
+@pytest.mark.usefixtures("soon")
+async def test_what_a_later_walk_finds_and_cannot_keep_is_kept_without_news(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_watch, "EVERY_S", 0.01)
+    store, others = network.grid.parts.store, Told()
+    watch = JournalWatch(store, others)
+    walked = Failing(store, 9)  # three walks of three reads; the next one fails
+    walked.lay_on(monkeypatch, "read")
+    failing = Failing(store, 0)
+    failing.lay_on(monkeypatch, "write")
+    async with running(watch):
+        await until(lambda: walked.left < 0)
+        lay_hands(network, flip)
+        await until(lambda: others.heard == [JOURNAL])
+    assert failing.left < -1
+    assert await store.read(lambda uow: uow.journal_fault()) == watch.fault is not None
+
+
+@pytest.mark.usefixtures("soon")
+async def test_news_are_not_lost_when_the_look_at_them_fails(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(JournalWatch, "_walks", nothing)
+    store = network.grid.parts.store
+    watch = JournalWatch(store)
+    await store.write(lambda uow: uow.keep_journal_fault("entry 5: changed"))
+    failing = Failing(store, 0)
+    failing.lay_on(monkeypatch, "read")
+    async with running(watch):
+        watch.hear([JOURNAL])
+        await until(lambda: watch.fault == "entry 5: changed")
+        await store.write(lambda uow: uow.drop_journal_fault("entry 5: changed"))
+        failing.left = 0
+        watch.hear(None)
+        await until(lambda: watch.fault is None)
+
+
+async def test_a_watch_ends_while_the_store_is_away(
+    network: Network, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = network.grid.parts.store
+    watch = JournalWatch(store)
+    monkeypatch.setattr(journal_watch, "POLL_S", 2 * WAIT_S)  # its end does not wait for that
+    monkeypatch.setattr(store, "read", no_room)
+    async with running(watch):
+        watch.hear([JOURNAL])
+        await until(lambda: len(caplog.records) == 2)  # the walk, and the look
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+async def test_a_look_that_began_before_a_finding_does_not_take_it_back(
+    is_kept: bool, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, watch = network.grid.parts.store, network.grid.journal
+    has_read, really_read, really_page = asyncio.Event(), store.read, watch._page
+    looks: list[asyncio.Task[None]] = []
+
+    async def read(unit: Callable[[UnitOfWork], object]) -> object:
+        found = await really_read(unit)
+        if looks and not has_read.is_set():
+            has_read.set()
+            await until(lambda: watch.fault is not None)
+        return found
+
+    async def page(after: int) -> Sequence[Entry]:
+        entries = await really_page(after)
+        looks.append(asyncio.create_task(watch.look()))
+        await has_read.wait()
+        return entries
+
+    lay_hands(network, flip)
+    monkeypatch.setattr(store, "read", read)
+    monkeypatch.setattr(store, "write", store.write if is_kept else no_room)
+    monkeypatch.setattr(watch, "_page", page)
+    await watch.walk()
+    await asyncio.gather(*looks)
+    assert (watch.fault or "").startswith(f"entry {AT}: ")
 
 
 # Two workers

@@ -109,7 +109,8 @@ async def test_a_unit_whose_session_is_ended_starts_again(postgres: PostgresStor
         if not ended:
             ended = True
             [(own,)] = uow._connection.execute("SELECT pg_backend_pid()").fetchall()
-            uow._connection.execute("SELECT pg_terminate_backend(?::int)", (own,))
+            sql = "SELECT pg_terminate_backend(?::int)"
+            uow._connection.execute(sql, (own,)).fetchall()  # so it ends before the commit
         uow.enqueue(outbox_row())
 
     for _ in range(WRITERS):

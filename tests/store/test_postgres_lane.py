@@ -17,6 +17,14 @@ from adapter.store.postgres_unit import PostgresUnit
 from tests.store.samples import offer, outbox_row
 
 WAIT_S = 50
+END_AT_COMMIT = """
+CREATE TEMP TABLE ending (id int);
+CREATE FUNCTION pg_temp.end_session() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END';
+CREATE CONSTRAINT TRIGGER ending AFTER INSERT ON ending DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION pg_temp.end_session();
+INSERT INTO ending VALUES (1);
+"""
 
 
 class RefusalError(Exception):
@@ -164,7 +172,8 @@ async def test_a_group_whose_session_is_ended_runs_again(append: Append) -> None
         if not ended_once:
             ended_once = True
             assert isinstance(uow, PostgresUnit)
-            uow._connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+            sql = "SELECT pg_terminate_backend(pg_backend_pid())"
+            uow._connection.execute(sql).fetchall()  # so it ends before the commit
 
     ended = await together(append, None, end_session, None)
     assert [seq for seq, _ in ended] == [2, 3, 4]
@@ -183,3 +192,33 @@ async def test_a_group_that_cannot_be_committed_is_not_acknowledged(
     head = await postgres.read(lambda uow: uow.ledger.head())
     assert head is not None
     assert head.seq == 2
+
+
+async def test_of_a_group_whose_commit_is_in_doubt_only_units_that_began_are_refused(
+    append: Append, postgres: PostgresStore
+) -> None:
+    await postgres.write(lambda uow: uow.enqueue(outbox_row()))
+
+    def claim(uow: UnitOfWork) -> None:
+        assert uow.claim_outbox(1, 9, 9)  # with which the group ends
+        assert isinstance(uow, PostgresUnit)
+        uow._connection.control(END_AT_COMMIT)
+
+    ended = await together(append, None, claim, None, None)
+    assert [getattr(one, "code", None) for one in ended[:2]] == ["NET_DOWNSTREAM_UNAVAILABLE"] * 2
+    assert [seq for seq, _ in ended[2:]] == [2, 3]
+
+
+async def test_a_unit_whose_commit_is_in_doubt_does_not_run_again(append: Append) -> None:
+    runs = 0
+
+    def end_at_commit(uow: UnitOfWork) -> None:
+        nonlocal runs
+        runs += 1
+        assert isinstance(uow, PostgresUnit)
+        uow._connection.control(END_AT_COMMIT)
+
+    with pytest.raises(WireError, match="terminating connection"):
+        await append(end_at_commit)
+    assert runs == 1
+    assert (await append())[0] == 1

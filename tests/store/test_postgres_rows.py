@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from adapter.domain.errors import WireError
 from adapter.domain.parties import Side
 from adapter.service.ports import UnitOfWork
 from adapter.service.records import About
@@ -388,6 +389,31 @@ async def test_rows_come_back_from_arrays_as_they_went(postgres: PostgresStore) 
         return uow._connection.find(sql, COLUMNS.arrays(ROWS)).fetchall()
 
     assert await postgres.write(unit) == ROWS
+
+
+async def test_a_nul_that_is_foreseen_is_refused_where_it_is_met(postgres: PostgresStore) -> None:
+    """Those that are read for together with it stay in one transaction."""
+    nul = About(
+        message=(BAP, "m\0", "init", ""),
+        histories=("h\0",),
+        offers=("o\0", "o1"),
+        contracts=("c\0",),
+        traded=(("bpp", BAP, "c\0"),),
+    )
+
+    def number(uow: UnitOfWork) -> Any:
+        uow.mark(str(id(uow)))
+        assert isinstance(uow, PostgresUnit)
+        return uow._connection.execute("SELECT pg_current_xact_id()::text").fetchall()
+
+    def meet(uow: UnitOfWork) -> None:
+        assert uow.offer("o1") is None
+        uow.contract_transaction("c\0")
+
+    first, met, last = await together(postgres, number, meet, number, about=nul)
+    assert isinstance(met, WireError)
+    assert met.code == "CTX_INVALID_FIELD"
+    assert first == last
 
 
 def test_a_text_with_a_nul_is_refused() -> None:
