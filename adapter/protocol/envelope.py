@@ -34,6 +34,9 @@ _SPELLINGS = (
 )
 
 
+_WITHOUT_CONTRACT = frozenset({Action.ON_DISCOVER, Action.STATUS, Action.CANCEL})
+
+
 @dataclass(frozen=True)
 class Envelope:
     """A message with a well-formed context.
@@ -101,9 +104,10 @@ class Envelope:
     def view(self) -> ContractView | None:
         """Return the contract as rules and history read it, once the schema has passed.
 
-        None without one, and for a catalogue, which shows templates only.
+        None without one, for a catalogue, which shows templates only, and for status and cancel,
+        where the schema does not judge it.
         """
-        if self.action is Action.ON_DISCOVER:
+        if self.action in _WITHOUT_CONTRACT:
             return None
         contract = contract_of(self.body)
         return None if contract is None else ContractView(contract, (*ORDER, CONTRACT))

@@ -53,6 +53,10 @@ class DeliveryPart:
     fulfillment: Mapping[str, Any]
 
 
+WITHOUT_CONTRACT = frozenset({"status", "cancel"})
+"""Actions whose order names a trade; what attributes it has besides, nothing has checked."""
+
+
 class Message:
     """A message with what several rules need of it."""
 
@@ -90,7 +94,9 @@ class Message:
 
     @once
     def contract(self) -> ContractView | None:
-        """Return the contract of an order."""
+        """Return the contract of an order; None where the schema does not judge it."""
+        if self.action in WITHOUT_CONTRACT:
+            return None
         if self._read is not None:
             return self._read if self.is_clean(self._read.path) else None
         message = self.body.get("message")
