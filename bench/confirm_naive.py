@@ -10,7 +10,6 @@ with the init, and computes no formula, quote, state root or proof.
 FOLDER holds `network.yaml`; cryptography must be importable.
 """
 
-import asyncio
 import hashlib
 import json
 import sqlite3
@@ -18,11 +17,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-
 from adapter.domain.quantities import to_micro
 from adapter.transport.clock import SystemClock
-from bench.naive import Refusal, SqliteTable, application
+from bench.naive import Refusal, SqliteTable, application, serve
 from bench.nodes import PLENTY, WHEELING
 
 TTL_MS = 900_000
@@ -140,15 +137,7 @@ class Ledger(SqliteTable):
 def main() -> None:
     """Serve until killed."""
     folder, port, homes = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    config = uvicorn.Config(
-        application(folder, Ledger(folder / "naive.db", homes)),
-        port=port,
-        loop="uvloop",
-        http="httptools",
-        access_log=False,
-        log_level="warning",
-    )
-    asyncio.run(uvicorn.Server(config).serve())
+    serve(application(folder, Ledger(folder / "naive.db", homes)), port)
 
 
 if __name__ == "__main__":

@@ -219,8 +219,13 @@ def main() -> None:
     """Serve until killed."""
     folder, port, database = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     table = SqliteTable(folder / "naive.db") if database == "sqlite" else PostgresTable(database)
+    serve(application(folder, table), port)
+
+
+def serve(naive: FastAPI, port: int) -> None:
+    """Serve an application until killed."""
     config = uvicorn.Config(
-        application(folder, table),
+        naive,
         port=port,
         loop="uvloop",
         http="httptools",

@@ -49,6 +49,10 @@ REQUESTS = (
 )
 REQUEST_OF = MappingProxyType({action.callback: action for action in REQUESTS})
 
+WITHOUT_CONTRACT = frozenset({Action.DISCOVER, Action.ON_DISCOVER, Action.STATUS, Action.CANCEL})
+"""Messages without an order that carries the contract: discovery has none, and what an order holds
+besides the trade it names to be told about or cancelled is judged by no schema."""
+
 UNSUPPORTED = frozenset(
     {"update", "track", "rate", "support", "catalog/publish", "catalog/subscription"}
 )

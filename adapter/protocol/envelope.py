@@ -14,7 +14,7 @@ from adapter.domain.instants import parse_duration, parse_instant
 from adapter.domain.once import once
 from adapter.domain.trade import Peer
 from adapter.protocol.acks import take_error
-from adapter.protocol.actions import Action
+from adapter.protocol.actions import WITHOUT_CONTRACT, Action
 from adapter.protocol.callback_url import parse_url
 from adapter.protocol.contract_view import CONTRACT, ORDER, ContractView, contract_of
 from adapter.protocol.digest import body_digest
@@ -32,9 +32,6 @@ _SPELLINGS = (
     ("bpp_id", "bppId"),
     ("bpp_uri", "bppUri"),
 )
-
-
-_WITHOUT_CONTRACT = frozenset({Action.ON_DISCOVER, Action.STATUS, Action.CANCEL})
 
 
 @dataclass(frozen=True)
@@ -104,10 +101,9 @@ class Envelope:
     def view(self) -> ContractView | None:
         """Return the contract as rules and history read it, once the schema has passed.
 
-        None without one, for a catalogue, which shows templates only, and for status and cancel,
-        where the schema does not judge it.
+        None without one, and for an action of WITHOUT_CONTRACT.
         """
-        if self.action in _WITHOUT_CONTRACT:
+        if self.action in WITHOUT_CONTRACT:
             return None
         contract = contract_of(self.body)
         return None if contract is None else ContractView(contract, (*ORDER, CONTRACT))

@@ -15,8 +15,10 @@ from adapter.protocol.orders import OFFERS, first_id
 from adapter.service.ports import UnitOfWork
 from adapter.settlement.curve_clearing import clear_curves
 
-SELLING = (Side.BPP, Side.MARKET)
+SELLING = frozenset({Side.BPP, Side.MARKET})
 """Sides that have a catalogue."""
+BINDING = frozenset({Action.SELECT, Action.INIT})
+"""Requests that bind a contract id of our own catalogue."""
 TAKEN_BY = {
     Action.INIT: CONFIRMED_STATES,
     Action.CONFIRM: CONFIRMED_STATES | {TradeState.INITIATED},
@@ -45,7 +47,7 @@ def bound_to(uow: UnitOfWork, side: Side, trade: Trade | None, request: Envelope
 
     Not asked for when it is the contract that the trade has already.
     """
-    if side is not Side.BPP or request.action not in (Action.SELECT, Action.INIT):
+    if side is not Side.BPP or request.action not in BINDING:
         return None
     contract_id = str(request.contract.get("contractId", ""))
     if trade is not None and trade.contract_id == contract_id:

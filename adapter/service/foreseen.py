@@ -10,18 +10,14 @@ from adapter.domain.parties import NodeRole, Side
 from adapter.protocol.actions import Action
 from adapter.protocol.envelope import Envelope
 from adapter.protocol.orders import OFFERS, first_id
+from adapter.service.facts import BINDING, SELLING
 from adapter.service.histories import history_key
 from adapter.service.parts import NodeParts
 from adapter.service.placing import ROLES_OF, SIDE_OF, variant_of
 from adapter.service.records import About
 
-_BINDING = frozenset({Action.SELECT, Action.INIT})
-"""Requests that bind a contract id of our own catalogue."""
 _LEG_SIDES = ((NodeRole.BPP, Side.BPP), (NodeRole.MARKET, Side.MARKET_SESSION))
 """Who sends requests to a grid operator."""
-
-_SELLING = frozenset({Side.BPP, Side.MARKET})
-"""Sides that have a catalogue."""
 
 
 def foreseen(parts: NodeParts, envelope: Envelope) -> About:
@@ -30,9 +26,9 @@ def foreseen(parts: NodeParts, envelope: Envelope) -> About:
     request = envelope.action.request
     transaction_id = envelope.transaction_id
     contract_id = str(envelope.contract.get("contractId", ""))
-    offer_id = first_id(envelope.order, OFFERS) if _SELLING & {*sides} else ""
+    offer_id = first_id(envelope.order, OFFERS) if SELLING & {*sides} else ""
     sender, platform = envelope.sender.subscriber_id, envelope.bap.subscriber_id
-    is_bound = Side.BPP in sides and envelope.action in _BINDING
+    is_bound = Side.BPP in sides and envelope.action in BINDING
     is_hosted = request is None and Side.GRID_OPERATOR in sides
     return About(
         message=(sender, envelope.message_id, envelope.action.value, variant_of(envelope)),

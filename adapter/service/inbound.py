@@ -19,7 +19,7 @@ from adapter.domain.parties import NodeRole, Side
 from adapter.domain.trade import Peer
 from adapter.protocol import strict_json
 from adapter.protocol.acks import Acknowledgement, MessageIds, nack
-from adapter.protocol.actions import Action
+from adapter.protocol.actions import WITHOUT_CONTRACT, Action
 from adapter.protocol.callback_url import check_callback_url
 from adapter.protocol.contract import CONTRACT_PATH
 from adapter.protocol.digest import body_digest
@@ -46,13 +46,6 @@ from adapter.service.trust import trusted_signer
 from adapter.service.unit import Arrival, Taken, Units
 from adapter.service.waiters import Committed, is_decided
 
-ABOUT_A_CONTRACT = frozenset(Action) - {
-    Action.DISCOVER,
-    Action.ON_DISCOVER,
-    Action.STATUS,
-    Action.CANCEL,
-}
-"""Messages whose order carries the contract."""
 _RETRY_AFTER_S = 1
 
 _log = logging.getLogger(__name__)
@@ -289,7 +282,7 @@ class Inbound:
             return
         if envelope.action is Action.DISCOVER:
             wish_of(envelope.message)  # a filter that cannot be read leaves no row either
-        if envelope.action in ABOUT_A_CONTRACT and envelope.view is None:
+        if envelope.action not in WITHOUT_CONTRACT and envelope.view is None:
             msg = "the order carries no EnergyContractP2PTrade, this node trades nothing else"
             path = f"{CONTRACT_PATH}['@type']"
             raise WireError("SCH_TYPE_NOT_SUPPORTED", msg, path=path)

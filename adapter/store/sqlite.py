@@ -71,8 +71,7 @@ class SqliteStore:
         """Run a unit of work and return its result once it is durably committed.
 
         A brief one runs on the event loop itself; what it is `about` is found as it is asked for,
-        nothing is faster here. When the caller is cancelled the unit still
-        runs, whole.
+        nothing is faster here. When the caller is cancelled the unit still runs, whole.
 
         Raises:
             WireError: NET_OVERLOADED when too many units wait, NET_DOWNSTREAM_UNAVAILABLE when

@@ -35,8 +35,9 @@ _LOG = logging.getLogger(__name__)
 GROUP_UNITS = 64
 """Units per commit: the throughput hardly rises beyond, the wait of the first does."""
 BRIEF_UNITS = 32
+"""The same on the event loop, which does nothing else meanwhile."""
 BRIEF_S = 0.015
-"""The same on the event loop, which does nothing else meanwhile: after that long no unit begins."""
+"""After that long no other unit of such a group begins."""
 QUEUE_UNITS = 2_048
 """Units that may wait; a second of work, so that what is refused could not be answered soon."""
 _LOST_S = 0.1
@@ -191,13 +192,10 @@ class Writer:
             self._steps.put(partial(self._finish, jobs, _run_group))
 
     def _take(self) -> Sequence[Job]:
-        """Return the units of one kind that wait first; only brief ones for a loop."""
-        first = self._jobs[0]
-        is_brief = first.is_brief and self._turn_of is not None
-        most = min(BRIEF_UNITS, GROUP_UNITS) if is_brief else GROUP_UNITS
-        jobs = list(itertools.islice(self._jobs, most))
-        if is_brief:
-            jobs = list(itertools.takewhile(lambda job: job.is_brief, jobs))
+        """Return the units that wait first; the event loop takes brief ones only."""
+        jobs = list(itertools.islice(self._jobs, GROUP_UNITS))
+        if self._turn_of is not None:
+            jobs = list(itertools.takewhile(lambda job: job.is_brief, jobs[:BRIEF_UNITS]))
         for _ in jobs:
             self._jobs.popleft()
         return jobs

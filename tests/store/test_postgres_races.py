@@ -72,17 +72,19 @@ async def test_units_on_one_trade_follow_each_other(postgres: PostgresStore) -> 
     assert sorted(one.version for one in saved) == list(range(1, 101))
 
 
+def take_once(uow: UnitOfWork) -> bool:
+    """Take a message unless it is there already."""
+    if uow.inbox_row(BAP, "m1", "init", "") is not None:
+        return False
+    uow.enqueue(outbox_row())
+    uow.add_inbox_row(inbox_row())
+    return True
+
+
 async def test_a_message_that_comes_many_times_at_once_has_one_effect(
     postgres: PostgresStore,
 ) -> None:
-    def take(uow: UnitOfWork) -> bool:
-        if uow.inbox_row(BAP, "m1", "init", "") is not None:
-            return False
-        uow.enqueue(outbox_row())
-        uow.add_inbox_row(inbox_row())
-        return True
-
-    taken = await asyncio.gather(*(postgres.write(take) for _ in range(40)))
+    taken = await asyncio.gather(*(postgres.write(take_once) for _ in range(40)))
     assert sum(taken) == 1
     assert len(await postgres.read(lambda uow: uow.messages(["t1"]))) == 2
 

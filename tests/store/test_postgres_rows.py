@@ -23,6 +23,7 @@ from adapter.store.postgres_arrays import BYTES, INT, TEXT, Columns
 from adapter.store.postgres_unit import PostgresUnit
 from tests.fakes.postgres import PostgresServer
 from tests.store.samples import BAP, asked, inbox_row, leg, offer, outbox_row, trade
+from tests.store.test_postgres_races import take_once
 
 TRIES = 200
 WAIT_S = 10
@@ -228,14 +229,7 @@ async def test_a_stale_trade_is_refused_and_those_beside_it_are_not(
 async def test_a_message_that_comes_many_times_in_a_group_has_one_effect(
     postgres: PostgresStore,
 ) -> None:
-    def take(uow: UnitOfWork) -> bool:
-        if uow.inbox_row(BAP, "m1", "init", "") is not None:
-            return False
-        uow.enqueue(outbox_row())
-        uow.add_inbox_row(inbox_row())
-        return True
-
-    assert Counter(await together(postgres, *[take] * 8)) == {True: 1, False: 7}
+    assert Counter(await together(postgres, *[take_once] * 8)) == {True: 1, False: 7}
 
 
 async def test_of_200_tries_in_two_stores_exactly_50_get_a_foreseen_stock_of_50(

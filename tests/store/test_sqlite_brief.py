@@ -15,19 +15,11 @@ from adapter.store import sqlite_writer
 from adapter.store.sqlite import SqliteStore
 from adapter.store.sqlite_unit import SqliteUnit
 from adapter.store.sqlite_writer import BRIEF_UNITS
-from tests.store.samples import outbox_row
-from tests.store.test_sqlite_group_commit import enqueue, held, traced
+from tests.store.test_sqlite_group_commit import brief, enqueue, held, traced
 
 
 def thread_of(_: UnitOfWork) -> str:
     return threading.current_thread().name
-
-
-async def brief(store: SqliteStore, *units: Callable[[UnitOfWork], Any]) -> list[Any]:
-    """Return what brief units return or raise that were begun at the same time."""
-    return await asyncio.gather(
-        *(store.write(unit, brief=True) for unit in units), return_exceptions=True
-    )
 
 
 async def test_the_event_loop_runs_brief_units_and_no_others(sqlite: SqliteStore) -> None:
@@ -76,24 +68,6 @@ async def test_brief_and_long_units_keep_their_order(sqlite: SqliteStore) -> Non
     assert {thread for number, thread in ran if number % 3 == 0} == {"writer node.db"}
 
 
-async def test_a_unit_that_writes_and_raises_is_undone_alone(sqlite: SqliteStore) -> None:
-    def bad(unit: UnitOfWork) -> None:
-        unit.mark("bad")
-        message = "bad"
-        raise ValueError(message)
-
-    def breaks_a_rule(unit: UnitOfWork) -> None:
-        unit.mark("rule")
-        unit.enqueue(outbox_row(next_ms=-1))
-
-    first, second, third, last = await brief(sqlite, enqueue, bad, breaks_a_rule, enqueue)
-    assert isinstance(second, ValueError)
-    assert "CHECK" in str(third)
-    for row_id in (first, last):
-        assert await sqlite.read(lambda unit, row_id=row_id: unit.outbox_row(row_id))  # type: ignore[misc]
-    assert await brief(sqlite, lambda unit: (unit.mark("bad"), unit.mark("rule"))) == [(True, True)]
-
-
 async def test_a_unit_that_raises_before_it_writes_costs_nobody_a_second_run(
     sqlite: SqliteStore,
 ) -> None:
@@ -114,27 +88,20 @@ async def test_a_unit_that_raises_before_it_writes_costs_nobody_a_second_run(
     assert runs == ["good", "refuses", "good"]
 
 
-async def test_a_failed_commit_fails_every_unit_of_the_group(sqlite: SqliteStore) -> None:
-    def orphan(unit: UnitOfWork) -> None:
-        """Break a foreign key in a way that only COMMIT notices."""
+async def test_the_thread_commits_what_the_loop_has_run(sqlite: SqliteStore) -> None:
+    ran: list[tuple[str, str]] = []
+
+    def trace(unit: UnitOfWork) -> None:
         assert isinstance(unit, SqliteUnit)
-        unit._connection.execute("PRAGMA defer_foreign_keys = ON")
-        unit._connection.execute("INSERT INTO outbox_body (id, body) VALUES (999, x'')")
+        note = unit._connection.set_trace_callback
+        note(lambda sql: ran.append((sql.split()[0], threading.current_thread().name)))
 
-    failed = await brief(sqlite, enqueue, orphan, enqueue)
-    assert {getattr(error, "code", None) for error in failed} == {"NET_DOWNSTREAM_UNAVAILABLE"}
-    assert await sqlite.read(lambda unit: unit.next_outbox_ms()) is None
-    assert await brief(sqlite, enqueue) == [1]
-
-
-async def test_the_loop_goes_on_during_a_commit(sqlite: SqliteStore) -> None:
-    """The commit is the thread's: it begins only after the loop has done what else was ready."""
-    statements = await traced(sqlite)
-    task = asyncio.create_task(sqlite.write(enqueue, brief=True))
-    await asyncio.sleep(0)  # the task asks for its turn
-    assert "COMMIT" not in statements
-    await task
-    assert statements[-1] == "COMMIT"
+    await sqlite.write(trace)
+    ran.clear()
+    await brief(sqlite, enqueue)
+    here = threading.current_thread().name
+    assert {thread for sql, thread in ran if sql == "INSERT"} == {here}
+    assert ran[-1] == ("COMMIT", "writer node.db")
 
 
 async def test_what_waits_is_done_before_the_end(tmp_path: Path) -> None:

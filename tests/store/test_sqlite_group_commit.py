@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from adapter.store.sqlite_writer import GROUP_UNITS
 from tests.store.samples import outbox_row
 
 Unit = Callable[[UnitOfWork], Any]
+Begun = Callable[..., Awaitable[list[Any]]]
 
 
 async def traced(store: SqliteStore) -> list[str]:
@@ -57,6 +58,13 @@ async def together(store: SqliteStore, *units: Unit) -> list[Any]:
         await asyncio.sleep(0)
         assert store.waiting == len(units)
     return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def brief(store: SqliteStore, *units: Unit) -> list[Any]:
+    """Return what brief units return or raise that were begun at the same time."""
+    return await asyncio.gather(
+        *(store.write(unit, brief=True) for unit in units), return_exceptions=True
+    )
 
 
 def enqueue(unit: UnitOfWork) -> int:
@@ -106,17 +114,27 @@ async def test_a_group_is_one_wake_up(sqlite: SqliteStore, monkeypatch: pytest.M
     assert len(wakes) == 2
 
 
-async def test_one_bad_unit_fails_alone(sqlite: SqliteStore) -> None:
-    def bad(unit: UnitOfWork) -> None:
-        unit.mark("bad")
-        message = "bad"
-        raise ValueError(message)
+def bad(unit: UnitOfWork) -> None:
+    unit.mark("bad")
+    message = "bad"
+    raise ValueError(message)
 
-    def breaks_a_rule(unit: UnitOfWork) -> None:
-        unit.mark("rule")
-        unit.enqueue(outbox_row(next_ms=-1))
 
-    first, second, third, last = await together(sqlite, enqueue, bad, breaks_a_rule, enqueue)
+def breaks_a_rule(unit: UnitOfWork) -> None:
+    unit.mark("rule")
+    unit.enqueue(outbox_row(next_ms=-1))
+
+
+def orphan(unit: UnitOfWork) -> None:
+    """Break a foreign key in a way that only COMMIT notices."""
+    assert isinstance(unit, SqliteUnit)
+    unit._connection.execute("PRAGMA defer_foreign_keys = ON")
+    unit._connection.execute("INSERT INTO outbox_body (id, body) VALUES (999, x'')")
+
+
+@pytest.mark.parametrize("begun", [together, brief])
+async def test_one_bad_unit_fails_alone(sqlite: SqliteStore, begun: Begun) -> None:
+    first, second, third, last = await begun(sqlite, enqueue, bad, breaks_a_rule, enqueue)
     assert isinstance(second, ValueError)
     assert "CHECK" in str(third)
     for row_id in (first, last):
@@ -194,14 +212,11 @@ async def test_a_full_queue_refuses(tmp_path: Path) -> None:
     await store.close()
 
 
-async def test_a_failed_commit_fails_every_unit_of_the_group(sqlite: SqliteStore) -> None:
-    def orphan(unit: UnitOfWork) -> None:
-        """Break a foreign key in a way that only COMMIT notices."""
-        assert isinstance(unit, SqliteUnit)
-        unit._connection.execute("PRAGMA defer_foreign_keys = ON")
-        unit._connection.execute("INSERT INTO outbox_body (id, body) VALUES (999, x'')")
-
-    failed = await together(sqlite, enqueue, orphan, enqueue)
+@pytest.mark.parametrize("begun", [together, brief])
+async def test_a_failed_commit_fails_every_unit_of_the_group(
+    sqlite: SqliteStore, begun: Begun
+) -> None:
+    failed = await begun(sqlite, enqueue, orphan, enqueue)
     assert {getattr(error, "code", None) for error in failed} == {"NET_DOWNSTREAM_UNAVAILABLE"}
     assert len({id(error) for error in failed}) == 3  # each caller has a traceback of its own
     assert await sqlite.read(lambda unit: unit.next_outbox_ms()) is None

@@ -15,6 +15,7 @@ from adapter.domain.once import once
 from adapter.domain.quantities import Energy
 from adapter.domain.tariff import ProfilePiece, TariffError, first_gap
 from adapter.domain.zones import find_zone
+from adapter.protocol.actions import WITHOUT_CONTRACT
 from adapter.protocol.contract_view import (
     CONTRACT,
     ORDER,
@@ -51,10 +52,6 @@ class DeliveryPart:
     delivery: Mapping[str, Any]
     path: Path
     fulfillment: Mapping[str, Any]
-
-
-WITHOUT_CONTRACT = frozenset({"status", "cancel"})
-"""Actions whose order names a trade; what attributes it has besides, nothing has checked."""
 
 
 class Message:
@@ -94,7 +91,7 @@ class Message:
 
     @once
     def contract(self) -> ContractView | None:
-        """Return the contract of an order; None where the schema does not judge it."""
+        """Return the contract of an order that carries one."""
         if self.action in WITHOUT_CONTRACT:
             return None
         if self._read is not None:
